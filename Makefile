@@ -1,0 +1,116 @@
+# One command per wish; `make help` lists them. Works with GNU make 3.81 and bash 3.2, as root or not.
+
+SHELL := bash
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON := $(BIN)/python
+WORKERS ?= 2
+DATA := $(if $(CHATGRID_DATA),$(CHATGRID_DATA),.chatgrid)
+
+# A list that changed has another stamp, so the environment follows it; nothing is asked of the network when it stands.
+stamp = $(VENV)/.installed-$(shell cat $(1) chatgrid/dev/uv.txt | cksum | cut -d' ' -f1)
+RUNTIME := $(call stamp,requirements.txt)
+EVERYTHING := $(call stamp,requirements-dev.txt)
+
+# The newest Python that really runs: a name on PATH may be an empty shim.
+FIND_PYTHON = for name in python3.14 python3.13 python3.12 python3.11 python3; do \
+	if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then echo $$name; break; fi; done
+
+.DEFAULT_GOAL := help
+.PHONY: help run install test test-fast lint types contracts scan format bench bench-retrieval browser lock reset
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+
+run: $(RUNTIME) ## ChatGrid on this machine with a demo company (PORT=9000 chooses the port)
+	@exec $(PYTHON) -m chatgrid.dev.run $(if $(PORT),--port $(PORT))
+
+install: $(RUNTIME) ## what `make run` needs, without running
+
+# Each stage prints how long it took; the first that fails ends it.
+stage = @start=$$(date +%s); $(MAKE) --no-print-directory $(1) || exit 1; echo "== $(1): $$(( $$(date +%s) - start )) s"
+
+test: $(EVERYTHING) ## every check and every test, as CI runs them
+	$(call stage,lint)
+	$(call stage,types)
+	$(call stage,contracts)
+	$(call stage,scan)
+	$(call stage,browser)
+	$(call stage,tests)
+
+.PHONY: tests
+tests: $(EVERYTHING)
+	$(PYTHON) -m pytest -n $(WORKERS)
+
+test-fast: $(EVERYTHING) ## the tests without browser and faults, stopping at the first failure
+	$(PYTHON) -m pytest -n $(WORKERS) -x -m "not browser and not faults"
+
+lint: $(EVERYTHING) ## style and common mistakes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(EVERYTHING) ## puts the code into the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The plugin of django-stubs reads the settings, which refuse to be read without these; nothing connects to them.
+types: export CHATGRID_ENVIRONMENT := test
+types: export CHATGRID_SECRET_KEY := only for the type checker
+types: export CHATGRID_DATABASE_URL := postgresql://nobody@localhost/nothing
+types: export CHATGRID_REDIS_URL := redis://localhost/0
+types: $(EVERYTHING) ## mypy --strict
+	$(BIN)/mypy chatgrid departments audit
+
+contracts: $(EVERYTHING) ## who may import whom
+	$(BIN)/lint-imports
+
+scan: $(EVERYTHING) ## looks for keys in every tracked file and in the built pages
+	$(PYTHON) -m chatgrid.dev.scan
+
+bench: $(EVERYTHING) ## speed: the same streams direct from the simulator and through ChatGrid
+	$(PYTHON) -m tests.bench.chat
+	$(PYTHON) -m pytest -p no:randomly -s tests/bench
+
+bench-retrieval: $(EVERYTHING) ## finding: the demo questions through search and through whole answers (CORPUS=folder adds one)
+	$(PYTHON) -m tests.bench.retrieval $(CORPUS)
+	$(PYTHON) -m tests.bench.questions
+
+# Browser tests skip themselves, with a message, where no Chromium is found.
+browser: ## finds or installs the Chromium of the browser tests
+	@if [ -n "$$CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null \
+		|| [ -d "/Applications/Google Chrome.app" ]; then echo "Chromium is there."; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null \
+			|| echo "Chromium could not be installed: browser tests will be skipped."; \
+	else echo "No Chromium: browser tests will be skipped. Install it, or set CHROMIUM to its path."; fi
+
+COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url
+
+lock: $(EVERYTHING) ## renews the hashed lists from requirements.in and requirements-dev.in
+	$(COMPILE) --quiet requirements-dev.in -o requirements-dev.txt
+	$(COMPILE) --quiet requirements.in -c requirements-dev.txt -o requirements.txt
+	$(COMPILE) --quiet requirements-vaults.in -c requirements-dev.txt -o requirements-vaults.txt
+	@{ echo "# The installer, pinned and hashed: \`make lock\` renews it."; \
+		echo uv | $(COMPILE) --quiet --no-header -; } > chatgrid/dev/uv.txt.new && mv chatgrid/dev/uv.txt.new chatgrid/dev/uv.txt
+
+reset: ## deletes the data of `make run`, after asking
+	@if [ ! -f "$(DATA)/lock" ]; then echo "There is no data in $(DATA)."; exit 0; fi; \
+	pid=$$(cat "$(DATA)/lock"); if [ -n "$$pid" ] && kill -0 "$$pid" 2>/dev/null; then \
+		echo "ChatGrid runs on $(DATA): stop it first (process $$pid)."; exit 1; fi; \
+	printf 'Delete %s with every document, conversation, key and record in it? Type yes: ' "$(DATA)"; \
+	read answer; if [ "$$answer" != yes ]; then echo "Nothing was deleted."; exit 0; fi; \
+	rm -rf -- "$(DATA)" && echo "Deleted."
+
+install_list = @python=$$($(FIND_PYTHON)); \
+	if [ -z "$$python" ]; then echo "ChatGrid needs Python 3.11 or newer: install it, then run make again." >&2; exit 1; fi; \
+	echo "Installing $(1) into $(VENV) ($$("$$python" --version)); the first time takes a minute."; \
+	"$$python" -I chatgrid/dev/install.py $(VENV) $(1) && rm -f $(VENV)/.installed-*
+
+$(RUNTIME):
+	$(call install_list,requirements.txt)
+	@touch $@
+
+# The longer list holds all of the shorter one.
+$(EVERYTHING):
+	$(call install_list,requirements-dev.txt)
+	@touch $@ $(RUNTIME)

@@ -1,0 +1,364 @@
+"""Checks that the record is what was sealed, and names the first place that is not.
+
+What is checked, for every seal in its order: the signature and that its key may sign; that its number and its events
+follow the seal before, whose digest it names; that each of its leaves has its event; each leaf computed again from the
+event; the root computed again. Then: events without a leaf, the anchors outside, the age of the newest seal, and for
+months that are gone their sealed end.
+
+Trust comes from outside the database: the public keys an operator names, or those the anchors hold. A key that comes
+later must be named by an event under a seal of the key before it.
+
+Severity: a FAULT means that the record was changed or cannot be proven; a REMARK is true and explains itself, such as
+an event that was sealed late.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from psycopg import Connection, sql
+
+from audit.anchors import Anchor, AnchorDown
+from audit.events import Event
+from audit.leaves import ABSENT, columns, copy_rows, leaf_of_row
+from audit.merkle import root
+from audit.signing import NO_PREVIOUS, Announcement, Seal, key_id
+
+PAGE = 20_000  # events that are looked at together
+SEAL_PAGE = 2_000
+FRESH = timedelta(minutes=3)
+LATE = timedelta(minutes=15)
+LEAST_KEPT = timedelta(days=90)
+
+# what follows the event in a row: seq, seal, event id and hash of its leaf, each after its length
+_TAIL = struct.Struct(">iqiqi16si32s")
+_ROWS = sql.SQL("""
+    SELECT {columns}, l.seq, l.seal, l.event_id, l.hash
+    FROM audit_leaf l LEFT JOIN audit_event e ON e.id = l.event_id AND e.at = l.at
+    WHERE l.seq BETWEEN {first} AND {last} ORDER BY l.seq
+""")
+_SEALS = """
+    SELECT n, at, first_seq, last_seq, root, previous, public_key, signature FROM audit_seal
+    WHERE n > %s ORDER BY n LIMIT %s
+"""
+_WITHOUT_LEAF = """
+    SELECT e.id, e.at, count(*) OVER () FROM audit_event e
+    WHERE e.at < audit_now() - interval '3 minutes'
+    AND NOT EXISTS (SELECT FROM audit_leaf l WHERE l.event_id = e.id AND l.at = e.at) ORDER BY e.at LIMIT 1
+"""
+_BEYOND = "SELECT min(seq), count(*) FROM audit_leaf WHERE seq > %s"
+_ENDS = """
+    SELECT e.id, s.at, e.subject_id, e.details FROM audit_event e
+    JOIN audit_leaf l ON l.event_id = e.id AND l.at = e.at JOIN audit_seal s ON s.n = l.seal
+    WHERE e.event = %s ORDER BY s.n
+"""
+_LATE = """
+    SELECT s.n, s.late, (
+        SELECT min(l.at) FROM audit_leaf l WHERE l.seq BETWEEN s.first_seq AND s.last_seq
+    ), (SELECT max(p.at) FROM audit_seal p WHERE p.n < s.n) FROM audit_seal s WHERE s.late > 0 ORDER BY s.n
+"""
+
+
+class Severity(StrEnum):
+    FAULT = "fault"
+    REMARK = "remark"
+
+
+class Kind(StrEnum):
+    """What was found, and the sentence an auditor reads."""
+
+    SIGNATURE = "the signature does not fit"
+    KEY = "the key that signed was never announced"
+    CHAIN = "it does not follow the seal before it"
+    SEAL_MISSING = "seals are missing before it"
+    NUMBERS = "its events do not follow those of the seal before it"
+    LEAF_MISSING = "a leaf is missing"
+    LEAF_FOREIGN = "a leaf belongs to another seal"
+    EVENT_MISSING = "an event is gone"
+    EVENT_CHANGED = "an event was changed"
+    ROOT = "the root does not fit the events"
+    UNSEALED = "an event has no leaf"
+    BEYOND = "leaves have no seal"
+    ANCHOR_MISSING = "an anchor holds seals that the database does not"
+    ANCHOR_DIFFERS = "an anchor holds another seal of this number"
+    ANCHOR_BEHIND = "an anchor does not have this seal"
+    ANCHOR_DOWN = "an anchor cannot be read"
+    STALE = "no seal was made in the last three minutes"
+    NO_SEAL = "there is no seal at all"
+    MONTH_TOO_YOUNG = "a month was dropped before its time"
+    LATE = "events were sealed late"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One place that is not right. `seal` and `seq` are numbers, None where they mean nothing."""
+
+    kind: Kind
+    seal: int | None = None
+    seq: int | None = None
+    event_id: UUID | None = None
+    words: str = ""
+    severity: Severity = Severity.FAULT
+
+    def __str__(self) -> str:
+        places = [("seal", self.seal), ("event number", self.seq), ("event", self.event_id)]
+        where = ", ".join(f"{name} {value}" for name, value in places if value is not None)
+        return f"{where or 'record'}: {self.kind}" + (f" ({self.words})" if self.words else "")
+
+
+@dataclass
+class Report:
+    """What a verification saw. Times of months are UTC."""
+
+    seals: int = 0
+    events: int = 0
+    expired_seals: int = 0
+    last: Seal | None = None
+    keys: list[str] = field(default_factory=list)
+    anchors: dict[str, int] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def faults(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.severity is Severity.FAULT]
+
+    @property
+    def first_fault(self) -> Finding | None:
+        """The first bad place: the lowest seal, and in it the lowest event."""
+        placed = sorted(self.faults, key=lambda each: (each.seal or 1 << 62, each.seq or 0))
+        return placed[0] if placed else None
+
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class _Trust:
+    """Which keys may sign the next seal: those of the start, then the last one that signed and its successors."""
+
+    allowed: set[bytes]
+    announced: list[Announcement] = field(default_factory=list)
+
+    def accepts(self, public_key: bytes) -> bool:
+        successors = {each.new for each in self.announced if each.old in self.allowed}
+        if public_key not in self.allowed | successors:
+            return False
+        self.allowed = {public_key}
+        return True
+
+
+_Leaf = tuple[int, bytes, bytes, bytes]
+"""A leaf's seal, its event's id, its stored hash, and the hash of the event as it is now (empty without an event)."""
+
+
+class Verifier:
+    """One verification over one connection, which may be any role that reads events, leaves and seals."""
+
+    def __init__(
+        self,
+        connection: Connection[Any],
+        *,
+        trusted: Sequence[bytes] = (),
+        anchors: Sequence[Anchor] = (),
+        anchored_after: int = 0,
+        progress: Progress | None = None,
+    ) -> None:
+        """`trusted`: public keys that may have signed the first seal. Empty: the one of the anchors' first seal.
+
+        Anchors are compared from the seal after `anchored_after` on: a bucket of a year holds half a million objects.
+        """
+        self._connection, self._anchors, self._anchored_after = connection, anchors, anchored_after
+        self._progress = progress or (lambda done, total: None)
+        self._report = Report()
+        self._trust = _Trust(set(trusted))
+        self._anchored: dict[str, dict[int, Seal]] = {}
+        self._ended: set[int] = set()  # seals whose months are gone
+        self._now = datetime.now(UTC)
+
+    def verify(self) -> Report:
+        """Everything, in one snapshot of the database."""
+        with self._connection.transaction():
+            self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            self._read_anchors()
+            self._read_ends()
+            self._read_announcements()
+            self._check_seals()
+            self._check_unsealed()
+            self._check_late()
+            self._check_age()
+        self._compare_anchors()
+        self._report.findings.sort(key=lambda each: (each.seal or 1 << 62, each.seq or 0))
+        return self._report
+
+    def _find(self, kind: Kind, seal: int | None = None, **more: Any) -> None:
+        self._report.findings.append(Finding(kind, seal, **more))
+
+    # -- anchors
+
+    def _read_anchors(self) -> None:
+        for anchor in self._anchors:
+            try:
+                held = anchor.read(self._anchored_after)
+                if held is None:
+                    continue
+                self._anchored[anchor.name] = self._oldest_of(anchor, held)
+            except AnchorDown as error:
+                self._find(Kind.ANCHOR_DOWN, words=str(error))
+        if not self._trust.allowed:
+            self._trust.allowed = {held[1].public_key for held in self._anchored.values() if 1 in held}
+
+    def _oldest_of(self, anchor: Anchor, held: Iterator[Seal]) -> dict[int, Seal]:
+        """One seal a number: the one that was there first. A second, different one is a finding."""
+        kept: dict[int, Seal] = {}
+        for seal in held:
+            if kept.setdefault(seal.n, seal) != seal:
+                self._find(Kind.ANCHOR_DIFFERS, seal.n, words=f"{anchor.name} holds two")
+        return kept
+
+    def _compare_anchors(self) -> None:
+        last = self._report.last
+        for name, held in self._anchored.items():
+            newest = max(held, default=0)
+            self._report.anchors[name] = newest
+            reached = last.n if last else 0
+            if newest > reached:
+                lost = f"{name} holds {newest - reached} more, up to {newest}"
+                self._find(Kind.ANCHOR_MISSING, reached + 1, words=lost)
+            elif last is not None and newest < reached and self._now - last.at > FRESH:
+                self._find(Kind.ANCHOR_BEHIND, newest + 1, words=name)
+
+    def _compare_anchored(self, seal: Seal) -> None:
+        for name, held in self._anchored.items():
+            if seal.n in held and held[seal.n] != seal:
+                self._find(Kind.ANCHOR_DIFFERS, seal.n, words=name)
+            elif self._anchored_after < seal.n < max(held, default=0) and seal.n not in held:
+                self._find(Kind.ANCHOR_BEHIND, seal.n, words=f"{name} skips it")
+
+    # -- months that are gone, keys that came later
+
+    def _read_ends(self) -> None:
+        """Only an end that is sealed counts, and its time is the seal's: an event's own could have been chosen."""
+        for event_id, at, month, details in self._connection.execute(_ENDS, [Event.MONTH_DROPPED]):
+            if at - end_of_month(month) < LEAST_KEPT:
+                self._find(Kind.MONTH_TOO_YOUNG, event_id=event_id, words=month)
+                continue
+            for ranges in (*details.get("earlier", {}).values(), details["seals"]):
+                self._ended.update(number for first, last in ranges for number in range(first, last + 1))
+
+    def _read_announcements(self) -> None:
+        rows = self._connection.execute("SELECT old, new, signature FROM audit_seal_key")
+        announced = [Announcement(*row) for row in rows]
+        self._trust.announced = [each for each in announced if each.is_signed()]
+
+    # -- seals and their events
+
+    def _check_seals(self) -> None:
+        row = self._connection.execute("SELECT coalesce(max(last_seq), 0), audit_now() FROM audit_seal").fetchone()
+        total, self._now = row or (0, datetime.now(UTC))
+        previous: Seal | None = None
+        for page in self._pages():
+            leaves = self._leaves(page[0].first, page[-1].last)
+            for seal in page:
+                self._check_statement(seal, previous)
+                self._compare_anchored(seal)
+                self._check_events(seal, leaves)
+                previous = seal
+            self._progress(min(page[-1].last, total), total)
+        self._report.last = previous
+        self._report.keys = sorted(map(key_id, self._trust.allowed))
+        self._check_beyond(previous.last if previous else 0)
+
+    def _pages(self) -> Iterator[list[Seal]]:
+        """Seals in their order, as many at a time as have `PAGE` events together."""
+        after, page, events = 0, [], 0
+        while rows := self._connection.execute(_SEALS, [after, SEAL_PAGE]).fetchall():
+            for row in rows:
+                seal = Seal(*row)
+                page.append(seal)
+                events += seal.count
+                if events >= PAGE or len(page) >= SEAL_PAGE:
+                    yield page
+                    page, events = [], 0
+            after = rows[-1][0]
+        if page:
+            yield page
+
+    def _check_statement(self, seal: Seal, previous: Seal | None) -> None:
+        self._report.seals += 1
+        expected = previous.n + 1 if previous else 1
+        if seal.n != expected:
+            self._find(Kind.SEAL_MISSING, expected, words=f"{seal.n - expected} of them")
+        elif seal.previous != (previous.digest if previous else NO_PREVIOUS):
+            self._find(Kind.CHAIN, seal.n)
+        if seal.first != (previous.last + 1 if previous else 1) and seal.n == expected:
+            self._find(Kind.NUMBERS, seal.n)
+        if not seal.is_signed():
+            self._find(Kind.SIGNATURE, seal.n)
+        elif not self._trust.accepts(seal.public_key):
+            self._find(Kind.KEY, seal.n, words=seal.key)
+
+    def _leaves(self, first: int, last: int) -> dict[int, _Leaf]:
+        query = _ROWS.format(columns=columns("e"), first=sql.Literal(first), last=sql.Literal(last))
+        found: dict[int, _Leaf] = {}
+        for row in copy_rows(self._connection, query):
+            _, seq, _, seal, _, event_id, _, stored = _TAIL.unpack_from(row, len(row) - _TAIL.size)
+            now = b"" if row[2:6] == ABSENT else leaf_of_row(row, _TAIL.size)
+            found[seq] = (seal, event_id, stored, now)
+        return found
+
+    def _check_events(self, seal: Seal, leaves: Mapping[int, _Leaf]) -> None:
+        held = [leaves.get(seq) for seq in range(seal.first, seal.last + 1)]
+        if seal.n in self._ended and not any(held):
+            self._report.expired_seals += 1
+            return
+        self._report.events += len(held)
+        bad = [finding for seq, leaf in enumerate(held, seal.first) if (finding := _check_leaf(seal, seq, leaf))]
+        self._report.findings += bad
+        if not bad and root([leaf[3] for leaf in held if leaf]) != seal.root:
+            self._find(Kind.ROOT, seal.n)
+
+    def _check_beyond(self, last: int) -> None:
+        row = self._connection.execute(_BEYOND, [last]).fetchone()
+        if row and row[1]:
+            self._find(Kind.BEYOND, (self._report.last.n if self._report.last else 0) + 1, seq=row[0])
+
+    def _check_unsealed(self) -> None:
+        row = self._connection.execute(_WITHOUT_LEAF).fetchone()
+        if row:
+            self._find(Kind.UNSEALED, event_id=row[0], words=f"{row[2]} of them, the first of {row[1]:%Y-%m-%d %H:%M}")
+
+    def _check_late(self) -> None:
+        """Late events: explained where no seal was made since they happened, else worth a question."""
+        for n, late, oldest, before in self._connection.execute(_LATE):
+            waited = before is None or oldest is None or oldest >= before - LATE
+            words = f"{late} of them" + ("" if waited else f", from {oldest:%Y-%m-%d %H:%M} on, while seals were made")
+            self._find(Kind.LATE, n, words=words, severity=Severity.REMARK)
+
+    def _check_age(self) -> None:
+        last = self._report.last
+        if last is None:
+            self._find(Kind.NO_SEAL)
+        elif self._now - last.at > FRESH:
+            self._find(Kind.STALE, last.n, words=f"the newest is of {last.at:%Y-%m-%d %H:%M}")
+
+
+def _check_leaf(seal: Seal, seq: int, leaf: _Leaf | None) -> Finding | None:
+    if leaf is None:
+        return Finding(Kind.LEAF_MISSING, seal.n, seq)
+    of_seal, event_id, stored, now = leaf
+    if of_seal == seal.n and now == stored:
+        return None
+    kind = Kind.EVENT_CHANGED if now else Kind.EVENT_MISSING
+    return Finding(kind if of_seal == seal.n else Kind.LEAF_FOREIGN, seal.n, seq, UUID(bytes=event_id))
+
+
+def end_of_month(month: str) -> datetime:
+    """The moment in UTC at which the month `YYYY_MM` is over."""
+    year, number = map(int, month.split("_"))
+    return datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)

@@ -1,0 +1,114 @@
+"""Writes conversations and messages on the chat path: short statements on the asynchronous pool, no thread.
+
+Rules:
+- A question and the place of its answer are written in one transaction: neither is ever there without the other.
+- While an answer is written its text is saved every `SAVE_SECONDS`; a killed process loses no more than that, and
+  `close_lost_answers` says on the page that the answer broke off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+from psycopg.types.json import Jsonb
+
+from audit.database import connection, fetch_rows, pipelined_transaction
+from chatgrid.chat.models import TITLE_LENGTH, Conversation, Message
+from departments.http import Person
+from departments.models import Department
+
+SAVE_SECONDS = 1.5
+HISTORY_MESSAGES = 24
+
+_CONVERSATION = """
+    INSERT INTO chat_conversation (id, department_id, owner_id, title, created_at, updated_at)
+    VALUES (%s, %s, %s, %s, clock_timestamp(), clock_timestamp())
+"""
+_MESSAGE = """
+    INSERT INTO chat_message (id, conversation_id, role, text, state, problem, call_id, citations, created_at, alive_at)
+    VALUES (%s, %s, %s, %s, %s, '', %s, %s, clock_timestamp(), clock_timestamp())
+"""
+_TOUCH = "UPDATE chat_conversation SET updated_at = clock_timestamp() WHERE id = %s"
+_DELETE = "DELETE FROM chat_message WHERE id = %s AND conversation_id = %s"
+_SAVE = "UPDATE chat_message SET text = %s, alive_at = clock_timestamp() WHERE id = %s AND state = 'writing'"
+_FINISH = """
+    UPDATE chat_message SET text = %s, state = %s, problem = %s, citations = %s, alive_at = clock_timestamp()
+    WHERE id = %s
+"""
+
+
+async def history_of(conversation: Conversation) -> list[tuple[str, str]]:
+    """Role and text of the latest messages, oldest first; what failed without a word is left out."""
+    latest = Message.objects.filter(conversation_id=conversation.pk).exclude(text="").order_by("-created_at")
+    rows = await fetch_rows(latest.values_list("role", "text")[:HISTORY_MESSAGES])
+    return [(role, text) for role, text in reversed(rows)]
+
+
+async def begin(
+    conversation: Conversation | None,
+    department: Department,
+    person: Person,
+    question: str,
+    call_id: UUID,
+    replaced: UUID | None = None,
+) -> tuple[Conversation, Message]:
+    """Write a question and the place of its answer, with the conversation where it is new.
+
+    With `replaced`, the answer of that id makes room and its question stays.
+    """
+    new = conversation is None
+    if conversation is None:
+        title = title_of(question)
+        conversation = Conversation(pk=uuid4(), department_id=department.pk, owner_id=person.id, title=title)
+    answer = Message(
+        pk=uuid4(),
+        conversation_id=conversation.pk,
+        role=Message.Role.ASSISTANT,
+        state=Message.State.WRITING,
+        call_id=call_id,
+    )
+    async with pipelined_transaction() as held:
+        if new:
+            await held.execute(_CONVERSATION, [conversation.pk, department.pk, person.id, conversation.title])
+        else:
+            await held.execute(_TOUCH, [conversation.pk])
+        if replaced:
+            await held.execute(_DELETE, [replaced, conversation.pk])
+        else:
+            await held.execute(_MESSAGE, _question_row(conversation, question))
+        await held.execute(_MESSAGE, [answer.pk, conversation.pk, answer.role, "", answer.state, call_id, Jsonb([])])
+    return conversation, answer
+
+
+async def save(answer: Message) -> None:
+    """Keep what was shown so far, and say that somebody still writes."""
+    async with connection() as held:
+        await held.execute(_SAVE, [_storable(answer.text), answer.pk])
+
+
+async def finish(answer: Message) -> None:
+    """The answer's last word."""
+    row: Sequence[Any] = [_storable(answer.text), answer.state, answer.problem, Jsonb(answer.citations), answer.pk]
+    async with connection() as held:
+        await held.execute(_FINISH, row)
+
+
+def title_of(question: str) -> str:
+    """The first line of a question, cut at a word."""
+    line = next((line for line in _storable(question).splitlines() if line.strip()), "").strip()
+    if len(line) <= TITLE_LENGTH:
+        return line
+    cut = line[: TITLE_LENGTH - 1].rsplit(" ", 1)[0]
+    return f"{cut}…"
+
+
+def _question_row(conversation: Conversation, question: str) -> list[Any]:
+    state = Message.State.COMPLETE
+    return [uuid4(), conversation.pk, Message.Role.PERSON, _storable(question), state, None, Jsonb([])]
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL stores neither NUL nor lone surrogates."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()

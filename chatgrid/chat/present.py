@@ -1,0 +1,110 @@
+"""Turns conversations and messages into what the templates show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django.urls import reverse
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
+
+from chatgrid.chat.markdown import render, source_anchor
+from chatgrid.chat.models import Message
+from departments.models import Department
+
+SUGGESTIONS = (
+    "Which documents do you have, and what are they about?",
+    "What changed most recently?",
+    "What are the most important deadlines?",
+)
+
+
+@dataclass(frozen=True)
+class ShownCitation:
+    """A source below an answer: the number in the text, the document, the place in it, and the way there."""
+
+    number: int
+    anchor: str
+    title: str
+    locator: str
+    url: str
+    quote: str
+    uploader: str
+    uploaded_at: str
+
+
+@dataclass(frozen=True)
+class ShownMessage:
+    """A message as the template gets it. `html` is escaped or sanitised here and nowhere else."""
+
+    id: object
+    role: str
+    state: str
+    problem: str
+    html: SafeString
+    citations: list[ShownCitation]
+    can_retry: bool
+    stop_url: str
+
+
+def shown_message(message: Message, department: Department, *, last: bool) -> ShownMessage:
+    """One message. Only the last answer can be asked for again."""
+    citations = [_citation(each, message, department) for each in message.citations]
+    answer = message.role == Message.Role.ASSISTANT
+    anchor = source_anchor(message.pk)
+    html = render(message.text, [each.number for each in citations], anchor) if answer else plain(message.text)
+    over = message.state not in {Message.State.COMPLETE, Message.State.WRITING}
+    return ShownMessage(
+        id=message.pk,
+        role=message.role,
+        state=message.state,
+        problem=message.problem,
+        html=html,
+        citations=citations,
+        can_retry=answer and last and over,
+        stop_url=reverse("chat:stop", args=[message.call_id]) if message.call_id else "",
+    )
+
+
+def shown_messages(messages: Iterable[Message], department: Department) -> list[ShownMessage]:
+    """A whole conversation, oldest first."""
+    everything = list(messages)
+    return [shown_message(each, department, last=each is everything[-1]) for each in everything]
+
+
+def plain(text: str) -> SafeString:
+    """A person's own words: escaped, line ends kept."""
+    return mark_safe(escape(text).replace("\n", "<br>"))  # noqa: S308 - escaped on the same line
+
+
+def place_in_document(locator: dict[str, Any], headings: list[str]) -> str:
+    """Where a passage stands, in words: "page 3, Meals" or "sheet Rates, rows 2-14"."""
+    parts = []
+    if locator.get("page"):
+        parts.append(f"page {locator['page']}")
+    if locator.get("slide"):
+        parts.append(f"slide {locator['slide']}")
+    if locator.get("sheet"):
+        parts.append(f"sheet {locator['sheet']}")
+    if locator.get("row_from"):
+        parts.append(f"rows {locator['row_from']}-{locator.get('row_to') or locator['row_from']}")
+    if headings:
+        parts.append(headings[-1])
+    return ", ".join(parts)
+
+
+def _citation(kept: dict[str, Any], message: Message, department: Department) -> ShownCitation:
+    page = reverse("documents:detail", args=[department.slug, kept["document"]])
+    return ShownCitation(
+        number=kept["number"],
+        anchor=f"{source_anchor(message.pk)}-{kept['number']}",
+        title=kept["title"],
+        locator=place_in_document(kept["locator"], kept["headings"]),
+        url=f"{page}?{urlencode({'version': kept['version'], 'passage': kept['ordinal']})}#passage-{kept['ordinal']}",
+        quote=kept["quote"],
+        uploader=kept["uploader"],
+        uploaded_at=kept["uploaded_at"][:10],
+    )

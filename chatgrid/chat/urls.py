@@ -1,0 +1,18 @@
+"""Addresses of the chat."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from chatgrid.chat import views
+
+app_name = "chat"
+urlpatterns = [
+    path("d/<slug:slug>/", views.new, name="new"),
+    path("d/<slug:slug>/ask", views.ask_new, name="ask_new"),
+    path("c/<uuid:conversation_id>/", views.conversation, name="conversation"),
+    path("c/<uuid:conversation_id>/ask", views.ask_in, name="ask"),
+    path("c/<uuid:conversation_id>/rename", views.rename, name="rename"),
+    path("c/<uuid:conversation_id>/delete", views.delete, name="delete"),
+    path("answers/<uuid:call_id>/stop", views.stop, name="stop"),
+]

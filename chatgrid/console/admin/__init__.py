@@ -1,0 +1,7 @@
+"""The pages of the console, one file a subject. Importing this package registers them."""
+
+from __future__ import annotations
+
+from chatgrid.console.admin import catalogue, departments, keys, limits, organizations, people, projects, record
+
+__all__ = ["catalogue", "departments", "keys", "limits", "organizations", "people", "projects", "record"]

@@ -1,0 +1,212 @@
+"""What every page of the console shares: rights from roles, rows of the own organization, acts in the record.
+
+Rules:
+- A page inherits from `ConsoleAdmin` (or `ConsoleInline`) and cannot show a row, a choice or a history of another
+  organization: all of them go through `scope.visible`.
+- Deleting is not offered unless a page says so.
+- Django's own log of the admin is not written: the record is the one log.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.options import ShowFacets
+from django.contrib.admin.utils import unquote
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import Field, Model, QuerySet
+from django.forms import BaseModelFormSet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from audit.events import Event
+from audit.models import AuditEvent
+from chatgrid.console.recording import KINDS, record_act, record_difference, snapshot, stored
+from chatgrid.console.scope import may_change, may_enter, viewer_of, visible
+from departments.models import Department, Organization
+
+if TYPE_CHECKING:
+    AnyModelAdmin = admin.ModelAdmin[Any]
+    AnyTabularInline = admin.TabularInline[Any, Any]
+    AnyModelForm = forms.ModelForm[Any]
+    AnyInlineFormSet = forms.BaseInlineFormSet[Any, Any, Any]
+else:
+    AnyModelAdmin, AnyTabularInline = admin.ModelAdmin, admin.TabularInline
+    AnyModelForm, AnyInlineFormSet = forms.ModelForm, forms.BaseInlineFormSet
+
+HISTORY = 100
+
+
+class ConsoleForm(AnyModelForm):
+    """A form whose new object belongs to the viewer's organization, unless an operator chooses one."""
+
+    organization: Organization | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"label_suffix": "", **kwargs})
+        if self.instance._state.adding and self.organization is not None and hasattr(self.instance, "organization_id"):
+            self.instance.organization = self.organization
+
+    def _get_validation_exclusions(self) -> set[str]:
+        # Django leaves out the constraints on fields that are not in the form, and the organization often is not
+        excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
+        return excluded - {"organization"}
+
+
+class Scoped:
+    """Rights and choices, shared by pages and the lists inside them."""
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may_enter(request.user)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return may_enter(request.user)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may_change(request.user)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may_change(request.user)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_field_queryset(self, db: Any, db_field: Any, request: HttpRequest) -> Any:
+        rows = super().get_field_queryset(db, db_field, request)  # type: ignore[misc]
+        if rows is None:
+            rows = db_field.remote_field.model._default_manager.all()
+        return visible(rows, viewer_of(request))
+
+    def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
+        formfield = super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]
+        if formfield and isinstance(formfield.widget, RelatedFieldWidgetWrapper):
+            formfield.widget = formfield.widget.widget  # no windows that open from a field
+        return formfield
+
+
+class NamedFormSet(AnyInlineFormSet):
+    """Fields in a table have no label beside them, so each says its own name."""
+
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        for name, field in form.fields.items():
+            named = f"Remove {form.instance}" if name == "DELETE" and not form.instance._state.adding else ""
+            field.widget.attrs.setdefault("aria-label", named or str(field.label or name).capitalize())
+
+
+class ConsoleInline(Scoped, AnyTabularInline):
+    """A list inside another page."""
+
+    template = "admin/edit_inline/rows.html"
+    formset = NamedFormSet
+    extra = 0
+    show_change_link = False
+
+
+class ConsoleAdmin(Scoped, AnyModelAdmin):
+    """A page of the console."""
+
+    form = ConsoleForm
+    list_per_page = 50
+    list_max_show_all = 0
+    show_full_result_count = False
+    show_facets = ShowFacets.NEVER
+    view_on_site = False
+    object_history_template = "admin/object_history.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return visible(super().get_queryset(request), viewer_of(request))
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """The object, or 404: not yours and not there look the same."""
+        found = super().get_object(request, object_id, from_field)
+        if found is None:
+            raise Http404
+        return found
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change, **kwargs)
+        form.organization = viewer_of(request).organization
+        return form
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        before = stored(obj) if change else {}
+        super().save_model(request, obj, form, change)
+        if change:
+            record_difference(request, obj, before, snapshot(obj))
+        else:
+            record_act(request, obj, "added", after=snapshot(obj))
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: BaseModelFormSet[Any, Any], change: bool) -> None:
+        formset.save(commit=False)
+        for obj in formset.deleted_objects:
+            record_act(request, obj, "removed", before=stored(obj))
+            obj.delete()
+        for obj, _ in formset.changed_objects:
+            before = stored(obj)
+            obj.save()
+            record_difference(request, obj, before, snapshot(obj))
+        for obj in formset.new_objects:
+            obj.save()
+            record_act(request, obj, "added", after=snapshot(obj))
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        record_act(request, obj, "deleted", before=stored(obj))
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        with transaction.atomic():
+            for obj in queryset:
+                self.delete_model(request, obj)
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        return None
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        return None
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        return None
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """What IT did to this object, from the record, newest first."""
+        obj = self.get_object(request, unquote(object_id))
+        if not self.has_view_permission(request, obj):
+            raise PermissionDenied
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"History of {obj}",
+            "opts": self.opts,
+            "original": obj,
+            "events": _history(request, obj),
+            "most": HISTORY,
+        }
+        return TemplateResponse(request, self.object_history_template, context)
+
+
+class DepartmentFilter(admin.SimpleListFilter):
+    """A list by department; offers the viewer's own departments only."""
+
+    title = "department"
+    parameter_name = "department"
+    lookup = "department"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        rows = visible(Department.objects.order_by("name"), viewer_of(request)).values_list("pk", "name")
+        return [(str(pk), name) for pk, name in rows]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        # only what was offered is looked up: a made-up value shows everything, as if nothing had been chosen
+        chosen = self.value() if self.value() in {value for value, _ in self.lookup_choices} else None
+        return queryset.filter(**{self.lookup: chosen}) if chosen else queryset
+
+
+def _history(request: HttpRequest, obj: Model) -> list[AuditEvent]:
+    about = AuditEvent.objects.filter(
+        event=Event.ADMIN_CHANGED, subject_kind=KINDS[type(obj)].name, subject_id=str(obj.pk)
+    )
+    return list(visible(about, viewer_of(request)).order_by("-at")[:HISTORY])

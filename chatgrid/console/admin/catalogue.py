@@ -1,0 +1,48 @@
+"""The models that may be called: one list for the deployment, with sizes and prices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from chatgrid.console.admin.base import ConsoleAdmin
+from chatgrid.console.scope import may_change_catalogue
+from chatgrid.console.site import site
+from departments.calls.models import CatalogueModel
+from departments.models import Department
+
+
+@admin.register(CatalogueModel, site=site)
+class CatalogueModelAdmin(ConsoleAdmin):
+    list_display = ("name", "kind", "context_tokens", "output_tokens", "price_input", "price_output", "shutdown_on")
+    list_filter = ("kind",)
+    search_fields = ("name",)
+    fieldsets = (
+        (None, {"fields": ("name", "kind", "context_tokens", "output_tokens", "shutdown_on")}),
+        (
+            "Prices",
+            {
+                "fields": ("price_input", "price_cached", "price_output"),
+                "description": "US dollars for a million tokens. Without them the cost of a call stays unknown.",
+            },
+        ),
+    )
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may_change_catalogue(request.user)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may_change_catalogue(request.user)
+
+    def has_delete_permission(self, request: HttpRequest, obj: CatalogueModel | None = None) -> bool:
+        return may_change_catalogue(request.user) and not (obj and Department.objects.filter(model=obj.name).exists())
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        # one at a time: a model that a department uses must stay, and only the page of one can see that
+        return {name: act for name, act in super().get_actions(request).items() if name != "delete_selected"}
+
+    def get_readonly_fields(self, request: HttpRequest, obj: CatalogueModel | None = None) -> tuple[str, ...]:
+        # the name is the key under which departments and the record know it
+        return ("name",) if obj else ()

@@ -1,0 +1,140 @@
+"""Limits: one row for the company, a department or a person; every change needs a reason and is effective at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from chatgrid.console.admin.base import ConsoleAdmin, ConsoleForm, DepartmentFilter
+from chatgrid.console.recording import record_act, stored
+from chatgrid.console.scope import may_change, viewer_of
+from chatgrid.console.site import site
+from departments.limits.models import Limit
+
+PRECEDENCE = (
+    "A person’s own limit wins over the department’s default, and that one over the company’s. "
+    "A ceiling above always holds: the department’s for everybody in it together, the company’s for all departments "
+    "together. An empty field sets nothing. A change counts from the next question on."
+)
+FOR_EACH = ("person_tokens_per_day", "person_requests_per_minute")
+LONGEST_REASON = 200
+
+
+class LimitForm(ConsoleForm):
+    """The reason is asked anew each time: the last one says nothing about this change."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "reason" in self.fields:
+            self.initial["reason"] = ""
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        person = values.get("person") or self.instance.person
+        department = values.get("department") or self.instance.department
+        if person and department:
+            raise forms.ValidationError("Choose a department or a person, not both.")
+        if person and any(values.get(name) is not None for name in FOR_EACH):
+            raise forms.ValidationError("A person’s limit has no default for each person: use the two fields above.")
+        return values
+
+
+class ScopeFilter(admin.SimpleListFilter):
+    title = "what it is for"
+    parameter_name = "for"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("company", "The company"), ("department", "Departments"), ("person", "People")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Limit]) -> QuerySet[Limit]:
+        if self.value() == "company":
+            return queryset.filter(department=None, person=None)
+        if self.value() in {"department", "person"}:
+            return queryset.exclude(**{f"{self.value()}": None})
+        return queryset
+
+
+@admin.register(Limit, site=site)
+class LimitAdmin(ConsoleAdmin):
+    form = LimitForm
+    list_display = ("scope", "tokens", "requests", "each_tokens", "each_requests", "reason", "changed_at")
+    list_filter = (ScopeFilter, DepartmentFilter)
+    list_select_related = ("organization", "department", "person")
+    search_fields = ("department__name", "person__name", "person__email", "reason")
+    search_help_text = "Department, person or reason"
+    autocomplete_fields = ("person",)
+    delete_confirmation_template = "admin/limits/limit/delete_confirmation.html"
+
+    def get_fieldsets(self, request: HttpRequest, obj: Limit | None = None) -> Any:
+        organization = ("organization",) if obj is None and viewer_of(request).is_superuser else ()
+        scope = {"fields": (*organization, "department", "person"), "description": PRECEDENCE}
+        return (
+            ("What it is for", scope),
+            ("Ceiling for all of it together", {"fields": ("tokens_per_day", "requests_per_minute")}),
+            ("Default for each person in it", {"fields": FOR_EACH}),
+            ("Why", {"fields": ("reason",)}),
+        )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Limit | None = None) -> tuple[str, ...]:
+        # a limit for something else is another limit
+        return ("department", "person") if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may_change(request.user)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        # each removal has its own reason
+        return {name: act for name, act in super().get_actions(request).items() if name != "delete_selected"}
+
+    def get_field_queryset(self, db: Any, db_field: Any, request: HttpRequest) -> Any:
+        return super().get_field_queryset(db, db_field, request).order_by("name")
+
+    @admin.display(description="what it is for")
+    def scope(self, limit: Limit) -> str:
+        if limit.person:
+            return f"Person: {limit.person}"
+        return f"Department: {limit.department}" if limit.department else f"The company: {limit.organization}"
+
+    @admin.display(description="tokens a day", ordering="tokens_per_day")
+    def tokens(self, limit: Limit) -> str:
+        return _number(limit.tokens_per_day)
+
+    @admin.display(description="requests a minute", ordering="requests_per_minute")
+    def requests(self, limit: Limit) -> str:
+        return _number(limit.requests_per_minute)
+
+    @admin.display(description="each: tokens", ordering="person_tokens_per_day")
+    def each_tokens(self, limit: Limit) -> str:
+        return _number(limit.person_tokens_per_day)
+
+    @admin.display(description="each: requests", ordering="person_requests_per_minute")
+    def each_requests(self, limit: Limit) -> str:
+        return _number(limit.person_requests_per_minute)
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        limit = self.get_object(request, unquote(object_id))
+        if not self.has_delete_permission(request, limit):
+            raise PermissionDenied
+        if request.method == "POST" and not _reason(request):
+            messages.error(request, "Write why, then delete again. Nothing was deleted.")
+            return redirect(request.path)
+        return super().delete_view(request, object_id, {"longest_reason": LONGEST_REASON})
+
+    def delete_model(self, request: HttpRequest, obj: Limit) -> None:
+        record_act(request, obj, "deleted", before=stored(obj), reason=_reason(request))
+        obj.delete()
+
+
+def _number(ceiling: int | None) -> str:
+    return "-" if ceiling is None else f"{ceiling:,}"
+
+
+def _reason(request: HttpRequest) -> str:
+    return request.POST.get("reason", "").strip()[:LONGEST_REASON]

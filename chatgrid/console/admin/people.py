@@ -1,0 +1,140 @@
+"""People and their memberships. IT never knows a password: a new person gets a link by mail and chooses one.
+
+Rules:
+- Nobody changes their own role or closes their own sign-in, so a company cannot lock its last IT person out.
+- An address can be corrected until the person has signed in. Later it would hand the account, with its conversations,
+  to whoever reads the new mailbox.
+- Closing a sign-in ends its sessions in the same transaction. People are not deleted: what they did stays theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from chatgrid.accounts.models import User
+from chatgrid.console.admin.base import ConsoleAdmin, ConsoleInline, DepartmentFilter
+from chatgrid.console.invitations import invite
+from chatgrid.console.recording import record_act, record_difference, snapshot, stored
+from chatgrid.console.scope import may_change, viewer_of
+from chatgrid.console.sessions import end_sessions
+from chatgrid.console.site import site
+from departments.models import Membership
+
+MOST_MAILS = 50
+
+
+class MembershipInline(ConsoleInline):
+    model = Membership
+    fields = ("department", "role")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may_change(request.user)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("user", "department")
+
+
+class PersonDepartmentFilter(DepartmentFilter):
+    lookup = "memberships__department"
+
+
+@admin.register(User, site=site)
+class PersonAdmin(ConsoleAdmin):
+    list_display = ("name", "email", "role", "departments_named", "is_active", "last_login")
+    list_filter = ("role", "is_active", PersonDepartmentFilter)
+    search_fields = ("name", "email")
+    search_help_text = "Name or e-mail address"
+    actions = ("send_link", "close", "open")
+    inlines = (MembershipInline,)
+
+    def get_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        if obj:
+            return ("name", "email", "role", "is_active", "last_login")
+        own = ("organization",) if viewer_of(request).is_superuser else ()
+        return (*own, "name", "email", "role")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        if obj is None:
+            return ()
+        myself = ("role", "is_active") if obj.pk == request.user.pk else ()
+        address = ("email",) if obj.last_login else ()
+        return (*myself, *address, "last_login")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return super().get_queryset(request).prefetch_related("memberships__department")
+
+    @admin.display(description="departments")
+    def departments_named(self, person: User) -> str:
+        return ", ".join(membership.department.name for membership in person.memberships.all()) or "-"
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        if change:
+            change_person(request, obj)
+            return
+        obj.set_unusable_password()
+        super().save_model(request, obj, form, change)
+        transaction.on_commit(partial(invite, request, obj))
+
+    @admin.action(description="Send a link to set a password", permissions=["change"])
+    def send_link(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        people = list(queryset.filter(is_active=True)[: MOST_MAILS + 1])
+        if len(people) > MOST_MAILS:
+            messages.error(request, f"At most {MOST_MAILS} mails at once. Nobody was sent one: choose fewer people.")
+            return
+        for person in people:
+            record_act(request, person, "link to set a password sent")
+            invite(request, person)
+
+    @admin.action(description="Close: end sessions, no sign-in any more", permissions=["change"])
+    def close(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        people = [person for person in queryset.filter(is_active=True) if person.pk != request.user.pk]
+        self._set_active(request, people, False)
+        messages.success(request, f"Closed: {len(people)}. Nobody closes their own sign-in.")
+
+    @admin.action(description="Open again", permissions=["change"])
+    def open(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        people = list(queryset.filter(is_active=False))
+        self._set_active(request, people, True)
+        messages.success(request, f"Open again: {len(people)}.")
+
+    def _set_active(self, request: HttpRequest, people: Sequence[User], is_active: bool) -> None:
+        with transaction.atomic():
+            for person in people:
+                person.is_active = is_active
+                change_person(request, person)
+
+
+def change_person(request: HttpRequest, person: User) -> None:
+    """Save a person who was changed; somebody who may not sign in any more has no session left."""
+    before = stored(person)
+    person.save()
+    closed = before["is_active"] and not person.is_active
+    more = {"sessions_ended": end_sessions([person.pk])} if closed else {}
+    record_difference(request, person, before, snapshot(person), **more)
+
+
+@admin.register(Membership, site=site)
+class MembershipAdmin(ConsoleAdmin):
+    """All memberships, for departments too large for a list on their own page."""
+
+    list_display = ("user", "department", "role", "created_at")
+    list_filter = ("role", DepartmentFilter)
+    list_select_related = ("user", "department")
+    search_fields = ("user__name", "user__email")
+    search_help_text = "Name or e-mail address"
+    autocomplete_fields = ("user",)
+    fields = ("user", "department", "role")
+    ordering = ("department__name", "user__name")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may_change(request.user)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Membership | None = None) -> tuple[str, ...]:
+        return ("user", "department") if obj else ()

@@ -1,0 +1,257 @@
+"""Projects at OpenAI and what differs there: bounds to set, a plan to read, two buttons, findings to repair.
+
+Rules:
+- A page never speaks to OpenAI: the admin key is the rotator's alone. A button leaves a task, and the page shows what
+  the rotator has written since.
+- "Apply this plan" does what is on the page or nothing: a newer plan, or a change at OpenAI meanwhile, stops it.
+- Rows are made by the rotator, one for each department; nobody adds or deletes one here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.core.validators import EmailValidator
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path
+from django.utils.html import format_html_join
+from django.views.decorators.http import require_POST
+from kombu.exceptions import OperationalError
+
+from chatgrid.console.admin.base import ConsoleAdmin, ConsoleForm, DepartmentFilter
+from chatgrid.console.recording import record_act
+from chatgrid.console.scope import viewer_of
+from chatgrid.console.site import site
+from departments import tasks as department_tasks
+from departments.keys import tasks as key_tasks
+from departments.keys.admin_api import AdminKeyMissing, has_admin_api, has_admin_key, provider_of
+from departments.keys.models import Finding, ProviderProject
+from departments.keys.project_plan import Change, NoAdminApi
+from departments.models import Department
+
+ASKED = "Asked. Reload this page in a few seconds."
+BEING_MADE = "Its project at OpenAI is being made; see Projects."
+BROKER_AWAY = "The background worker cannot be reached. Nothing was changed; try again in a minute."
+BOUNDS = (
+    "allowed_models",
+    "monthly_cents",
+    "alert_percents",
+    "alert_recipients",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "retention",
+    "key_days",
+    "key_scopes",
+)
+
+logger = logging.getLogger(__name__)
+
+
+class WordsField(forms.CharField):
+    """A JSON list as words with commas between; `convert` makes each word a value or raises ValidationError."""
+
+    def __init__(self, convert: Callable[[str], Any] = str, **options: Any) -> None:
+        super().__init__(required=False, **options)
+        self.convert = convert
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> list[Any]:
+        text = super().clean(value) or ""
+        return [self.convert(word.strip()) for word in text.split(",") if word.strip()]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(super().has_changed(self.prepare_value(initial or []), data))
+
+
+def percent(word: str) -> int:
+    if not word.isdigit() or not 1 <= int(word) <= 100:
+        raise forms.ValidationError(f"{word} is no share of the limit: write whole numbers from 1 to 100.")
+    return int(word)
+
+
+def address(word: str) -> str:
+    EmailValidator(f"{word} is no e-mail address.")(word)
+    return word
+
+
+class ProjectForm(ConsoleForm):
+    """Money in US cents, as OpenAI counts it."""
+
+    allowed_models = WordsField(help_text="Beside the department's model and that of the embeddings.")
+    alert_percents = WordsField(percent, help_text="Mails at these shares of the limit, such as 50, 80, 100.")
+    alert_recipients = WordsField(address, help_text="E-mail addresses.")
+    key_scopes = WordsField(help_text="Empty: all that the project may do.")
+
+
+@admin.register(ProviderProject, site=site)
+class ProviderProjectAdmin(ConsoleAdmin):
+    form = ProjectForm
+    list_display = ("department", "state", "project_id", "limit_a_month", "findings_open", "checked_at")
+    list_filter = ("state", DepartmentFilter)
+    list_select_related = ("department",)
+    search_fields = ("department__name", "name", "project_id")
+    ordering = ("department__name",)
+    change_form_template = "admin/keys/providerproject/change_form.html"
+    fieldsets = (
+        (
+            "At OpenAI",
+            {"fields": ("department", "name", "project_id", "service_account_id", "state", "step", "failure")},
+        ),
+        ("What would be done", {"fields": ("planned", "plan_sentence", "planned_at", "checked_at")}),
+        ("Bounds", {"fields": BOUNDS}),
+    )
+    readonly_fields = (
+        "department",
+        "name",
+        "project_id",
+        "service_account_id",
+        "state",
+        "step",
+        "failure",
+        "planned",
+        "plan_sentence",
+        "planned_at",
+        "checked_at",
+    )
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.display(description="limit a month", ordering="monthly_cents")
+    def limit_a_month(self, row: ProviderProject) -> str:
+        return "None" if row.monthly_cents is None else f"${row.monthly_cents / 100:,.2f}"
+
+    @admin.display(description="findings")
+    def findings_open(self, row: ProviderProject) -> int:
+        return Finding.objects.filter(department=row.department_id, closed_at=None).count()
+
+    @admin.display(description="plan")
+    def planned(self, row: ProviderProject) -> str:
+        lines = [(Change(**change).line(),) for change in row.plan]
+        return format_html_join("", "<p>{}</p>", lines) if lines else "Nothing, or no plan was made yet"
+
+    def get_urls(self) -> list[Any]:
+        return [
+            path("<path:object_id>/plan/", self._button(self.plan_view), name="keys_providerproject_plan"),
+            path("<path:object_id>/apply/", self._button(self.apply_view), name="keys_providerproject_apply"),
+            *super().get_urls(),
+        ]
+
+    def _button(self, view: Callable[..., HttpResponse]) -> Any:
+        return require_POST(self.admin_site.admin_view(view))
+
+    def plan_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        row = self._changeable(request, object_id)
+        ask(request, department_tasks.plan_department, str(row.department_id))
+        return redirect("admin:keys_providerproject_change", row.pk)
+
+    def apply_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Only with the moment of the plan that the page showed."""
+        row = self._changeable(request, object_id)
+        planned_at = request.POST.get("planned_at", "")
+        if row.planned_at is None or planned_at != row.planned_at.isoformat():
+            messages.error(request, "There is a newer plan than the one you saw. Read it, then apply it.")
+        elif ask(request, department_tasks.provision, str(row.department_id), *acting(request), planned_at):
+            record_act(request, row, "plan applied", planned_at=planned_at)
+        return redirect("admin:keys_providerproject_change", row.pk)
+
+    def _changeable(self, request: HttpRequest, object_id: str) -> ProviderProject:
+        row: ProviderProject = self.get_object(request, unquote(object_id))
+        if not self.has_change_permission(request, row):
+            raise PermissionDenied
+        return row
+
+
+class OpenFilter(admin.SimpleListFilter):
+    title = "finding"
+    parameter_name = "open"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Open"), ("no", "Closed")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Finding]) -> QuerySet[Finding]:
+        chosen = {"yes": True, "no": False}.get(self.value() or "")
+        return queryset if chosen is None else queryset.filter(closed_at__isnull=chosen)
+
+
+@admin.register(Finding, site=site)
+class FindingAdmin(ConsoleAdmin):
+    list_display = ("department", "sentence", "opened_at", "seen_at", "closed_how")
+    list_display_links = ("department", "sentence")
+    list_filter = (OpenFilter, "kind", DepartmentFilter)
+    list_select_related = ("department",)
+    search_fields = ("department__name", "sentence")
+    ordering = ("-opened_at",)
+    actions = ("repair",)
+    change_form_template = "admin/keys/finding/change_form.html"
+    fields = (
+        "department",
+        "kind",
+        "sentence",
+        "evidence",
+        "problem",
+        "opened_at",
+        "seen_at",
+        "closed_at",
+        "closed_how",
+    )
+    readonly_fields = fields
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.action(description="Repair", permissions=["change"])
+    def repair(self, request: HttpRequest, queryset: QuerySet[Finding]) -> None:
+        for finding in queryset.filter(closed_at=None).select_related("department__organization"):
+            if ask(request, key_tasks.repair_finding, str(finding.pk), *acting(request)):
+                record_act(request, finding, "repair asked for")
+
+    def get_urls(self) -> list[Any]:
+        view = require_POST(self.admin_site.admin_view(self.repair_view))
+        return [path("<path:object_id>/repair/", view, name="keys_finding_repair"), *super().get_urls()]
+
+    def repair_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The button on a finding's page."""
+        finding: Finding = self.get_object(request, unquote(object_id))
+        if not self.has_change_permission(request, finding):
+            raise PermissionDenied
+        self.repair(request, self.get_queryset(request).filter(pk=finding.pk))
+        return redirect("admin:keys_finding_change", finding.pk)
+
+
+def provision_project(request: HttpRequest, department: Department) -> None:
+    """Ask the rotator for what a new department needs at OpenAI, or say why nobody can be asked."""
+    if not has_admin_api(provider_of(department)):
+        messages.info(request, NoAdminApi(department.name).sentence)
+    elif not has_admin_key(department.organization):
+        messages.info(request, AdminKeyMissing(department.organization.name).sentence)
+    else:
+        ask(request, department_tasks.provision, str(department.pk), *acting(request), said=BEING_MADE)
+
+
+def acting(request: HttpRequest) -> tuple[str, str]:
+    """Who asks, as a task takes it: id and name."""
+    viewer = viewer_of(request)
+    return str(viewer.pk), str(viewer)
+
+
+def ask(request: HttpRequest, task: Any, *arguments: str, said: str = ASKED) -> bool:
+    """Leave a task for the rotator; False, with a message, where the broker takes none."""
+    try:
+        task.apply_async(arguments, retry=False)
+    except (OSError, OperationalError) as error:
+        logger.error("the broker took no task: %s", type(error).__name__)
+        messages.error(request, BROKER_AWAY)
+        return False
+    messages.success(request, said)
+    return True

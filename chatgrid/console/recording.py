@@ -1,0 +1,165 @@
+"""What IT does in the console goes into the record, in the same transaction as the act itself.
+
+Rules:
+- One event for each thing changed, with the fields before and after. A save that changes nothing leaves no event.
+- Fields are named here, one by one: what is not in the list (a password, say) cannot reach the record.
+- Whoever cannot write the event does not act: the error ends the transaction.
+
+Example: actor Ivan (id …), subject limit (id …), details {"action": "changed", "subject": "Finance",
+"before": {"tokens_per_day": 100000}, "after": {"tokens_per_day": 50000}}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Model
+from django.http import HttpRequest
+
+from audit.events import Event
+from audit.writer import Entry, record
+from chatgrid.accounts.models import User
+from chatgrid.console.scope import viewer_of
+from departments.calls.models import CatalogueModel
+from departments.http import client_address
+from departments.keys.models import Finding, KeyReference, ProviderProject
+from departments.limits.models import Limit
+from departments.models import Department, Membership, Organization
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a model stands in the record: its name there and the fields that may be written."""
+
+    name: str
+    fields: tuple[str, ...]
+
+
+KINDS: dict[type[Model], Kind] = {
+    Organization: Kind("organization", ("name", "slug", "time_zone")),
+    Department: Kind("department", ("name", "slug", "instructions", "provider", "model", "is_active")),
+    User: Kind("person", ("name", "email", "role", "is_active")),
+    Membership: Kind("membership", ("user", "department", "role")),
+    Limit: Kind(
+        "limit",
+        (
+            "department",
+            "person",
+            "tokens_per_day",
+            "requests_per_minute",
+            "person_tokens_per_day",
+            "person_requests_per_minute",
+            "reason",
+        ),
+    ),
+    KeyReference: Kind("key", ("version", "fingerprint", "state")),
+    ProviderProject: Kind(
+        "project",
+        (
+            "allowed_models",
+            "monthly_cents",
+            "alert_percents",
+            "alert_recipients",
+            "requests_per_minute",
+            "tokens_per_minute",
+            "retention",
+            "key_days",
+            "key_scopes",
+        ),
+    ),
+    Finding: Kind("finding", ("kind", "closed_how")),
+    CatalogueModel: Kind(
+        "model",
+        (
+            "name",
+            "kind",
+            "context_tokens",
+            "output_tokens",
+            "price_input",
+            "price_cached",
+            "price_output",
+            "shutdown_on",
+        ),
+    ),
+}
+
+
+def snapshot(subject: Model) -> Values:
+    """The fields of an object that may be written into the record, as JSON can hold them."""
+    return {name: _plain(getattr(subject, name)) for name in KINDS[type(subject)].fields}
+
+
+def stored(subject: Model) -> Values:
+    """The same, as the database has them now, locked until the transaction ends."""
+    return snapshot(type(subject)._default_manager.select_for_update().get(pk=subject.pk))
+
+
+def record_act(
+    request: HttpRequest,
+    subject: Model,
+    action: str,
+    before: Values | None = None,
+    after: Values | None = None,
+    **more: Any,
+) -> None:
+    """Write that the viewer did `action` to `subject`. With `before` and `after`, only what differs is written."""
+    before, after = before or {}, after or {}
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    details = {
+        "action": action,
+        "subject": str(subject),
+        "before": {name: before[name] for name in changed if name in before},
+        "after": {name: after[name] for name in changed if name in after},
+        **more,
+    }
+    record(_entry(request, subject, details))
+
+
+def record_difference(request: HttpRequest, subject: Model, before: Values, after: Values, **more: Any) -> None:
+    """The same for a change; nothing where nothing differs."""
+    if before != after:
+        record_act(request, subject, "changed", before, after, **more)
+
+
+def _entry(request: HttpRequest, subject: Model, details: Values) -> Entry:
+    viewer = viewer_of(request)
+    department = _department_of(subject)
+    organization = _organization_of(subject, department, viewer)
+    return Entry(
+        event=Event.ADMIN_CHANGED,
+        organization_id=organization.pk if organization else None,
+        organization_name=organization.name if organization else "",
+        department_id=department.pk if department else None,
+        department_name=department.name if department else "",
+        actor_id=viewer.pk,
+        actor_name=str(viewer),
+        client_address=client_address(request),
+        subject_kind=KINDS[type(subject)].name,
+        subject_id=str(subject.pk),
+        details=details,
+    )
+
+
+def _department_of(subject: Model) -> Department | None:
+    if isinstance(subject, Department):
+        return subject
+    return getattr(subject, "department", None)
+
+
+def _organization_of(subject: Model, department: Department | None, viewer: User) -> Organization | None:
+    if isinstance(subject, Organization):
+        return subject
+    if department is not None:
+        return department.organization
+    # the catalogue belongs to nobody: whoever edits it finds the event in their own record
+    return getattr(subject, "organization", viewer.organization)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Model):
+        return f"{value} ({value.pk})"
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

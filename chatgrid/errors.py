@@ -1,0 +1,57 @@
+"""What a person sees when something is wrong: a sentence and a next step, never a trace."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+from psycopg_pool import PoolTimeout
+
+from audit.database import DatabaseDown
+from departments.http import wants_json
+
+DATABASE_ERRORS = (DatabaseDown, OperationalError, InterfaceError, PoolTimeout)
+
+logger = logging.getLogger(__name__)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _problem(request, 400, "Not understood", "The request could not be read. Go back and try again.")
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    sentence = "Your role does not allow this. A department admin or IT can help."
+    return _problem(request, 403, "Not allowed", sentence)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """The same page, whether there is nothing or it is somebody else's."""
+    return _problem(request, 404, "Not found", "There is nothing here, or it is not yours to see.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Written without the database, which may be what is wrong."""
+    error = sys.exc_info()[1]
+    if isinstance(error, DATABASE_ERRORS):
+        logger.error("database away: %s", type(error).__name__)
+        sentence = "ChatGrid cannot reach its database right now. Try again in a minute; IT has been told."
+        response = _problem(request, 503, "Back in a moment", sentence)
+        response.headers["Retry-After"] = "10"
+        return response
+    return _problem(request, 500, "Something broke", "This was our fault, not yours. Try again; IT has been told.")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    sentence = "The page was open for too long or came from elsewhere. Reload it and send again."
+    return _problem(request, 403, "Please reload", sentence)
+
+
+def _problem(request: HttpRequest, status: int, title: str, sentence: str) -> HttpResponse:
+    problem = {"title": title, "sentence": sentence, "status": status}
+    if wants_json(request):
+        return JsonResponse(problem, status=status)
+    # without the request: the frame of a page reads the session and the database
+    return HttpResponse(render_to_string("errors/problem.html", problem), status=status)

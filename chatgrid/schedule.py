@@ -1,0 +1,84 @@
+"""What runs in the background: which queue a task waits in, and what the clock starts.
+
+A task without a route, a route without a task and a scheduled task that does not exist each fail a test.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+
+class Queue(StrEnum):
+    """A queue with the reason why it is one of its own."""
+
+    INGEST = "ingest"  # long and many: an upload of 500 files must not hold up anything else
+    ROTATION = "rotation"  # writes secrets and reads admin keys: in production its worker alone has the right to
+    CHORES = "chores"  # short and regular: leases, partitions, sweeps
+
+
+ROUTES: dict[str, dict[str, str]] = {
+    "departments.documents.tasks.ingest": {"queue": Queue.INGEST},
+    "departments.documents.tasks.sweep": {"queue": Queue.CHORES},
+    "departments.calls.tasks.settle_lost_calls": {"queue": Queue.CHORES},
+    "chatgrid.chat.tasks.close_lost_answers": {"queue": Queue.CHORES},
+    "audit.tasks.make_partitions": {"queue": Queue.CHORES},
+    "audit.tasks.end_months": {"queue": Queue.CHORES},
+    "chatgrid.chat.tasks.expire_conversations": {"queue": Queue.CHORES},
+    "departments.keys.tasks.advance_rotation": {"queue": Queue.ROTATION},
+    "departments.keys.tasks.tick_rotations": {"queue": Queue.ROTATION},
+    "departments.keys.tasks.check_projects": {"queue": Queue.ROTATION},
+    "departments.keys.tasks.compare_usage": {"queue": Queue.ROTATION},
+    "departments.keys.tasks.repair_finding": {"queue": Queue.ROTATION},
+    "departments.tasks.plan_department": {"queue": Queue.ROTATION},
+    "departments.tasks.provision": {"queue": Queue.ROTATION},
+}
+
+# seconds; `expires` keeps ticks from piling up behind a worker that was away
+SCHEDULE: dict[str, dict[str, Any]] = {
+    "compare what OpenAI counted with the record: a leaked key shows (controls 3 and 5)": {
+        "task": "departments.keys.tasks.compare_usage",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
+    "end texts and months of the record whose retention is over (control 5)": {
+        "task": "audit.tasks.end_months",
+        "schedule": 6 * 3600.0,
+        "options": {"expires": 3600},
+    },
+    "delete conversations whose retention is over (control 5)": {
+        "task": "chatgrid.chat.tasks.expire_conversations",
+        "schedule": 6 * 3600.0,
+        "options": {"expires": 3600},
+    },
+    "rotate keys that are due, and go on with rotations that wait (control 7)": {
+        "task": "departments.keys.tasks.tick_rotations",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "compare every project at OpenAI with what is wanted (control 3)": {
+        "task": "departments.keys.tasks.check_projects",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
+    "settle calls whose process died (control 6)": {
+        "task": "departments.calls.tasks.settle_lost_calls",
+        "schedule": 15.0,
+        "options": {"expires": 15},
+    },
+    "mark answers whose process died (control 5)": {
+        "task": "chatgrid.chat.tasks.close_lost_answers",
+        "schedule": 15.0,
+        "options": {"expires": 15},
+    },
+    "find documents that wait or whose worker died (control 4)": {
+        "task": "departments.documents.tasks.sweep",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
+    "make the record's partitions ahead (control 5)": {
+        "task": "audit.tasks.make_partitions",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
+}

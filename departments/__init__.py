@@ -1,0 +1,1 @@
+"""What a department owns: its people's roles, keys, limits, prompts, calls and documents."""

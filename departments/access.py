@@ -1,0 +1,94 @@
+"""The one way to get a department: named functions return it or refuse.
+
+Rules:
+- Not yours and not there look the same: `NotFound`, which answers 404.
+- A member without the right gets `Forbidden`, which answers 403: they know that the department exists.
+- A person whose sign-in was closed, and a department that was closed, are not there.
+- Nobody's role in the organization opens a department; only a membership does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import F, QuerySet
+from django.http import Http404
+
+from audit.database import fetch_rows
+from departments.http import Person
+from departments.models import Department, Membership, Organization
+from departments.roles import GRANTED, Right
+
+
+class NotFound(Http404):
+    """Not there, or not yours: the person cannot tell which."""
+
+
+class Forbidden(PermissionDenied):
+    """There, and yours, but not with this role."""
+
+
+_DEPARTMENT = [field.attname for field in Department._meta.concrete_fields]
+_ORGANIZATION = [field.attname for field in Organization._meta.concrete_fields]
+
+
+def access_department(person: Person, slug: str, right: Right) -> Department:
+    """The department with this slug in the person's organization, if they hold `right` in it."""
+    return _granted(list(_rows(_memberships(person).filter(department__slug=slug))), right)
+
+
+async def aaccess_department(person: Person, slug: str, right: Right) -> Department:
+    """The same, without a thread."""
+    return _granted(await fetch_rows(_rows(_memberships(person).filter(department__slug=slug))), right)
+
+
+async def aaccess_department_by_id(person: Person, department_id: UUID, right: Right) -> Department:
+    """The department an object of the person's belongs to; the membership may have ended since."""
+    return _granted(await fetch_rows(_rows(_memberships(person).filter(department_id=department_id))), right)
+
+
+async def astill_allowed(person_id: UUID, department_id: UUID) -> bool:
+    """Whether a person is still a member of a department: asked again and again while an answer is written."""
+    members = Membership.objects.filter(
+        user_id=person_id,
+        department_id=department_id,
+        user__is_active=True,
+        department__is_active=True,
+        department__organization_id=F("user__organization_id"),
+    )
+    return bool(await fetch_rows(members.order_by().values_list("role")))
+
+
+def departments_of(person: Person) -> QuerySet[Membership]:
+    """The person's memberships in open departments, with the departments, by name."""
+    return _memberships(person).select_related("department").order_by("department__name")
+
+
+def _memberships(person: Person) -> QuerySet[Membership]:
+    return Membership.objects.filter(
+        user_id=person.id,
+        user__is_active=True,
+        department__is_active=True,
+        # a person who was moved to another company keeps nothing in the old one
+        department__organization_id=F("user__organization_id"),
+    )
+
+
+def _rows(memberships: QuerySet[Membership]) -> QuerySet[Membership, tuple[Any, ...]]:
+    department = (f"department__{name}" for name in _DEPARTMENT)
+    organization = (f"department__organization__{name}" for name in _ORGANIZATION)
+    return memberships.order_by().values_list("role", *department, *organization)
+
+
+def _granted(rows: Sequence[tuple[Any, ...]], right: Right) -> Department:
+    if not rows:
+        raise NotFound("There is no such department.")
+    role, *columns = rows[0]
+    if right not in GRANTED[role]:
+        raise Forbidden("Your role in this department does not allow this.")
+    department = Department.from_db("default", _DEPARTMENT, columns[: len(_DEPARTMENT)])
+    department.organization = Organization.from_db("default", _ORGANIZATION, columns[len(_DEPARTMENT) :])
+    return department

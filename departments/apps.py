@@ -1,0 +1,10 @@
+"""Wires departments into Django."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class DepartmentsConfig(AppConfig):
+    name = "departments"
+    verbose_name = "Departments"

@@ -1,0 +1,238 @@
+"""The two transactions around a call: reserve and record the request before it, settle and record the response after.
+
+Rules:
+- Each side is one transaction: what is in the ledger is in the record, and a call that is in neither was not made.
+- Both run to their end once begun, also when the person leaves meanwhile.
+- A call is settled once. Where the database is away at that moment, it is tried again for as long as the lease lasts;
+  then `departments.calls.tasks` books what was known at the last renewal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import psycopg
+
+from audit.database import DatabaseDown, pipelined_transaction
+from audit.events import Event, Outcome
+from audit.writer import Entry, KeptText, record_on
+from departments.calls import sentences
+from departments.calls.caller import Caller, CallFailed, CallRefused, Purpose
+from departments.calls.events import Usage
+from departments.keys.reader import ProviderKey
+from departments.limits import budget
+from departments.models import Department
+
+RETRY_SECONDS = 2.0
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+_unfinished: set[asyncio.Task[Any]] = set()  # the event loop alone would let go of them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Booking:
+    """One call as ledger and record know it. `prompt` and `wanted` in tokens."""
+
+    department: Department
+    caller: Caller
+    purpose: Purpose
+    model: str
+    key: ProviderKey
+    prompt: int
+    wanted: int
+    call_id: UUID = field(default_factory=uuid4)
+    text: KeptText | None = None  # the question, for the record
+    query_hash: str = ""
+    passages: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+
+    def entry(self, event: Event) -> Entry:
+        """The fields that both events of the call share."""
+        organization = self.department.organization
+        return Entry(
+            event=event,
+            call_id=self.call_id,
+            organization_id=organization.pk,
+            organization_name=organization.name,
+            department_id=self.department.pk,
+            department_name=self.department.name,
+            actor_id=self.caller.person_id,
+            actor_name=self.caller.person_name,
+            client_address=self.caller.address,
+            purpose=self.purpose,
+            model_asked=self.model,
+            query_hash=self.text.digest if self.text else self.query_hash,
+            passages=self.passages,
+            labels=self.labels,
+            key_fingerprint=self.key.fingerprint,
+            key_version=self.key.version,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a call ended. `usage` is what is booked; `estimated` says that we counted it ourselves."""
+
+    outcome: Outcome
+    usage: Usage
+    estimated: bool = False
+    cost: Decimal | None = None
+    model: str = ""
+    reason: str = ""
+    attempts: int = 0
+    provider_request_id: str = ""
+    first_token_ms: int | None = None
+    total_ms: int = 0
+    labels: tuple[str, ...] = ()
+
+
+@asynccontextmanager
+async def needs_the_record() -> AsyncIterator[None]:
+    """What cannot be recorded is not done: turns a database that fails into a sentence. Raises CallFailed."""
+    try:
+        yield
+    # not only one that is away: one that refuses the write, for want of a right, a partition or room on its disk
+    except (DatabaseDown, psycopg.Error) as error:
+        logger.error("no call is made: the record cannot be written (%s)", type(error.__cause__ or error).__name__)
+        raise CallFailed(sentences.RECORD_DOWN, reason="record_unavailable") from error
+
+
+async def finished(work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which runs to its end even if whoever waits for it is cancelled."""
+    task = asyncio.create_task(work)
+    _unfinished.add(task)
+    task.add_done_callback(_unfinished.discard)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        raise
+
+
+async def drain() -> None:
+    """Wait for what is still being settled: for a process that ends, before it closes its connections."""
+    if _unfinished:
+        await asyncio.wait(_unfinished, timeout=budget.LEASE_SECONDS)
+
+
+async def reserve_and_record(booking: Booking) -> budget.Granted:
+    """Admit the call and write its request event, or write why not.
+
+    Raises CallRefused, which is recorded, or CallFailed, because nothing could be recorded.
+    """
+    async with needs_the_record(), pipelined_transaction() as held:
+        decision = await budget.reserve(held, _request(booking))
+        if isinstance(decision, budget.Granted):
+            entry = replace(booking.entry(Event.CALL_REQUESTED), id=booking.call_id)
+            await record_on(held, entry, booking.text)
+        else:
+            await record_on(held, _refusal_entry(booking, decision), booking.text)
+    if isinstance(decision, budget.Refusal):
+        time_zone = booking.department.organization.time_zone
+        raise CallRefused(sentences.refused(decision, time_zone), refusal=decision)
+    return decision
+
+
+async def settle_and_record(booking: Booking, result: Result) -> None:
+    """Book what was used and write the response event, unless the call is settled already. Does not raise."""
+    if not await _try_to_settle(booking, result):
+        task = asyncio.create_task(_settle_later(booking, result))
+        _unfinished.add(task)
+        task.add_done_callback(_unfinished.discard)
+
+
+async def _settle_later(booking: Booking, result: Result) -> None:
+    for _ in range(int(budget.LEASE_SECONDS // RETRY_SECONDS)):
+        await asyncio.sleep(RETRY_SECONDS)
+        if await _try_to_settle(booking, result):
+            return
+    logger.error("call %s is given up for lost: it will be booked with what its last renewal knew", booking.call_id)
+
+
+async def _try_to_settle(booking: Booking, result: Result) -> bool:
+    used = result.usage.prompt + result.usage.output
+    try:
+        async with pipelined_transaction() as held:
+            if await budget.settle(held, booking.call_id, used):
+                await record_on(held, _answered_entry(booking, result))
+    except (DatabaseDown, psycopg.Error) as error:
+        cause = type(error.__cause__ or error).__name__
+        logger.error("call %s (%s, %d tokens) not settled yet: %s", booking.call_id, result.outcome, used, cause)
+        return False
+    return True
+
+
+def _answered_entry(booking: Booking, result: Result) -> Entry:
+    return replace(
+        booking.entry(Event.CALL_ANSWERED),
+        outcome=result.outcome,
+        model_answered=result.model,
+        tokens_input=result.usage.prompt,
+        tokens_cached=result.usage.cached,
+        tokens_output=result.usage.output,
+        tokens_reasoning=result.usage.reasoning,
+        tokens_estimated=result.estimated,
+        cost=result.cost,
+        provider_request_id=result.provider_request_id,
+        first_token_ms=result.first_token_ms,
+        total_ms=result.total_ms,
+        labels=(*booking.labels, *result.labels),
+        details={"reason": result.reason, "attempts": result.attempts},
+    )
+
+
+async def record_not_made(department: Department, caller: Caller, purpose: Purpose, reason: str) -> None:
+    """A call that could not even be tried, for want of a key or of the secret manager."""
+    organization = department.organization
+    entry = Entry(
+        event=Event.CALL_REFUSED,
+        organization_id=organization.pk,
+        organization_name=organization.name,
+        department_id=department.pk,
+        department_name=department.name,
+        actor_id=caller.person_id,
+        actor_name=caller.person_name,
+        client_address=caller.address,
+        purpose=purpose,
+        model_asked=department.model,
+        outcome=Outcome.FAILED,
+        details={"reason": reason},
+    )
+    try:
+        async with pipelined_transaction() as held:
+            await record_on(held, entry)
+    except (DatabaseDown, psycopg.Error):
+        logger.error("no call for %s (%s), and no record of it: the database fails", department.pk, reason)
+
+
+def _request(booking: Booking) -> budget.Request:
+    organization = booking.department.organization
+    return budget.Request(
+        call_id=booking.call_id,
+        organization_id=organization.pk,
+        department_id=booking.department.pk,
+        person_id=booking.caller.person_id,
+        purpose=booking.purpose,
+        time_zone=organization.time_zone,
+        prompt=booking.prompt,
+        wanted=booking.wanted,
+    )
+
+
+def _refusal_entry(booking: Booking, refusal: budget.Refusal) -> Entry:
+    details = {
+        "scope": refusal.scope,
+        "measure": refusal.measure,
+        "limit": refusal.limit,
+        "used": refusal.used,
+        "resets_at": refusal.resets_at.isoformat(),
+    }
+    return replace(booking.entry(Event.CALL_REFUSED), outcome=Outcome.REFUSED, details=details)

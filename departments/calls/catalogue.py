@@ -1,0 +1,25 @@
+"""What is known of a model: read from the catalogue table, kept in this process for a minute."""
+
+from __future__ import annotations
+
+import time
+
+from audit.database import fetch
+from departments.calls.models import CatalogueModel
+
+FRESH_SECONDS = 60.0
+
+# an unknown model (a compatible server's, say) is taken for a small one, so that a prompt rather fits than fails
+UNKNOWN = CatalogueModel(name="", kind=CatalogueModel.Kind.CHAT, context_tokens=32_000, output_tokens=4_000)
+
+_known: dict[str, CatalogueModel] = {}
+_read_at = float("-inf")
+
+
+async def model_named(name: str) -> CatalogueModel:
+    """The catalogue's entry, or `UNKNOWN` without prices."""
+    global _known, _read_at  # one cache per process; a race of two reads costs a query and nothing else
+    if time.monotonic() - _read_at > FRESH_SECONDS:
+        models = await fetch(CatalogueModel.objects.order_by())
+        _known, _read_at = {model.name: model for model in models}, time.monotonic()
+    return _known.get(name, UNKNOWN)

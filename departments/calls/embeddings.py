@@ -1,0 +1,162 @@
+"""Embeddings, through the same door: admitted, recorded, sent, settled, batch by batch.
+
+Rules:
+- A batch holds at most `BATCH_INPUTS` texts and `BATCH_TOKENS` tokens (OpenAI's limits are 2,048 and 300,000).
+- Vectors come back in the order of the texts, each of `EMBEDDING_DIMENSIONS` numbers, normalised to length 1. A reply
+  of any other shape is an error, and paid for all the same.
+- Embedding tokens count against the same budgets as answers do.
+- A caller that is ended, or dies, between two batches has paid for the batches before; the one under way is booked with
+  its estimate.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy
+import orjson
+from django.conf import settings
+from numpy.typing import NDArray
+from openai import AsyncOpenAI
+
+from audit.events import Outcome
+from departments.calls import key, sentences
+from departments.calls.attempts import request_options, with_retries
+from departments.calls.booking import Booking, Result, finished, needs_the_record, settle_and_record
+from departments.calls.caller import Caller, CallFailed, Purpose
+from departments.calls.catalogue import model_named
+from departments.calls.events import LONGEST_NAME, Usage, usage_of
+from departments.calls.hold import ABANDONED, CallOver, Ending, Hold, kept_alive
+from departments.calls.models import CatalogueModel
+from departments.calls.run import NOT_USED, admit
+from departments.calls.tokens import count_tokens
+from departments.calls.wire import embedding_body
+from departments.keys.client import Provider
+from departments.models import Department
+
+BATCH_INPUTS = 256
+BATCH_TOKENS = 100_000
+
+Vector = list[float]
+
+
+async def embed(department: Department, caller: Caller, texts: Sequence[str], *, purpose: Purpose) -> list[Vector]:
+    """One vector for each text. Raises CallRefused (a budget) or CallFailed; batches before that one are paid for."""
+    vectors: list[Vector] = []
+    for batch, tokens in _batches(texts):
+        vectors += await _embed_batch(department, caller, batch, tokens, purpose)
+    return vectors
+
+
+async def _embed_batch(
+    department: Department, caller: Caller, batch: list[str], tokens: int, purpose: Purpose
+) -> list[Vector]:
+    provider, its_key = await key.resolve(department, caller, purpose)
+    async with needs_the_record():
+        model = await model_named(settings.EMBEDDING_MODEL)
+    booking = Booking(
+        department=department,
+        caller=caller,
+        purpose=purpose,
+        model=settings.EMBEDDING_MODEL,
+        key=its_key,
+        prompt=tokens,
+        wanted=0,
+    )
+    await admit(booking)
+    hold = Hold(booking)
+    response: Any = None
+    try:
+        async with kept_alive(hold, lambda: 0):
+            response = await _send(hold, provider, batch)
+            vectors = _vectors(response, len(batch))
+        hold.end(Ending(Outcome.ANSWERED))
+    except CallFailed as failure:
+        hold.end(Ending(Outcome.FAILED, failure.sentence, failure.reason))
+        raise
+    finally:
+        hold.end(ABANDONED)
+        await finished(settle_and_record(hold.booking, _result(hold, model, response)))
+    return vectors
+
+
+async def _send(hold: Hold, provider: Provider, batch: list[str]) -> dict[str, Any]:
+    """The provider's reply, as far as it is an object. Raises CallFailed."""
+    body = embedding_body(provider, settings.EMBEDDING_MODEL, settings.EMBEDDING_DIMENSIONS, batch)
+
+    async def attempt(client: AsyncOpenAI) -> Any:
+        return await client.embeddings.with_raw_response.create(**body, **request_options(hold))
+
+    try:
+        raw = await with_retries(hold, provider, attempt)
+        reply = orjson.loads(raw.content)
+    except CallOver:
+        ending = hold.ending or ABANDONED
+        raise CallFailed(ending.sentence or sentences.CUT, reason=ending.reason or "stopped") from None
+    except orjson.JSONDecodeError:
+        raise _unreadable() from None
+    if not isinstance(reply, dict):
+        raise _unreadable()
+    return reply | {"x-request-id": raw.headers.get("x-request-id", "")}
+
+
+def _result(hold: Hold, model: CatalogueModel, reply: dict[str, Any] | None) -> Result:
+    """What is booked: the reported usage, else the estimate where the provider may have worked, else nothing."""
+    reported = reply.get("usage") if reply else None
+    known = usage_of(reported) if isinstance(reported, dict) else None
+    usage = known or (Usage(hold.booking.prompt, 0) if hold.taken else NOT_USED)
+    ending = hold.ending or ABANDONED
+    return Result(
+        outcome=ending.outcome,
+        usage=usage,
+        estimated=known is None and usage != NOT_USED,
+        cost=model.cost(usage.prompt, 0, 0),
+        model=str(reply.get("model") or "")[:LONGEST_NAME] if reply else "",
+        reason=ending.reason,
+        attempts=hold.attempts,
+        provider_request_id=str(reply["x-request-id"])[:LONGEST_NAME] if reply else "",
+        total_ms=hold.milliseconds,
+    )
+
+
+def _vectors(reply: dict[str, Any], expected: int) -> list[Vector]:
+    try:
+        rows = sorted(reply["data"], key=lambda row: row["index"])
+        vectors = numpy.stack([_numbers(row["embedding"]) for row in rows])
+    except (KeyError, TypeError, ValueError, binascii.Error):
+        raise _unreadable() from None
+    in_order = [row["index"] for row in rows] == list(range(expected))
+    if not in_order or vectors.shape != (expected, settings.EMBEDDING_DIMENSIONS) or not numpy.isfinite(vectors).all():
+        raise _unreadable()
+    # OpenAI's are normalised, a compatible server's may not be
+    lengths = numpy.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: list[Vector] = (vectors / numpy.where(lengths == 0, 1, lengths)).tolist()
+    return unit
+
+
+def _numbers(embedding: Any) -> NDArray[numpy.float32]:
+    """A vector as the provider sent it: base64 of little-endian 32-bit floats, or plain numbers."""
+    if isinstance(embedding, str):
+        return numpy.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4")
+    return numpy.asarray(embedding, dtype=numpy.float32)
+
+
+def _unreadable() -> CallFailed:
+    return CallFailed(sentences.PROVIDER_UNCLEAR, reason="embedding_shape")
+
+
+def _batches(texts: Sequence[str]) -> Iterator[tuple[list[str], int]]:
+    batch: list[str] = []
+    total = 0
+    for text in texts:
+        tokens = count_tokens(text, "cl100k")
+        if batch and (len(batch) == BATCH_INPUTS or total + tokens > BATCH_TOKENS):
+            yield batch, total
+            batch, total = [], 0
+        batch.append(text)
+        total += tokens
+    if batch:
+        yield batch, total

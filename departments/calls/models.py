@@ -1,0 +1,39 @@
+"""The models that may be called, with their sizes and prices. IT edits them; nothing of it is written in code."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from django.db import models
+
+
+class CatalogueModel(models.Model):
+    """A model of a provider. Prices are US dollars for a million tokens; a blank price makes the cost unknown."""
+
+    class Kind(models.TextChoices):
+        CHAT = "chat", "Chat"
+        EMBEDDING = "embedding", "Embedding"
+
+    name = models.CharField(primary_key=True, max_length=120)
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    context_tokens = models.PositiveIntegerField(help_text="Prompt and answer together, at most.")
+    output_tokens = models.PositiveIntegerField(default=0, help_text="The longest answer the model can write.")
+    price_input = models.DecimalField(max_digits=12, decimal_places=6, null=True, blank=True)
+    price_cached = models.DecimalField(max_digits=12, decimal_places=6, null=True, blank=True)
+    price_output = models.DecimalField(max_digits=12, decimal_places=6, null=True, blank=True)
+    shutdown_on = models.DateField(null=True, blank=True, help_text="Announced by the provider.")
+
+    class Meta:
+        ordering = ["kind", "name"]
+        verbose_name = "model"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def cost(self, prompt: int, cached: int, output: int) -> Decimal | None:
+        """US dollars of a call: (prompt - cached) at the input price, cached and output at theirs."""
+        if self.price_input is None:
+            return None
+        cached_price = self.price_input if self.price_cached is None else self.price_cached
+        dollars = (prompt - cached) * self.price_input + cached * cached_price + output * (self.price_output or 0)
+        return dollars / 1_000_000

@@ -1,0 +1,318 @@
+"""The one door to the provider. Nothing else in ChatGrid calls a model.
+
+The life of a call, each step a function:
+access -> guard_in -> key -> fit -> reserve and record the request -> send -> stream (guard out) -> settle and record.
+
+Rules:
+- Nothing is sent before the request event is committed, in the same transaction as the reservation.
+- Whatever happens after that, the call is settled and its response event written; a process that dies is settled by
+  `departments.calls.tasks`.
+- Retries are ours: before the first byte only (departments/calls/attempts.py).
+- An embedding goes the same way (departments/calls/embeddings.py), told apart by its purpose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from openai import AsyncOpenAI
+
+from audit.database import connection
+from audit.events import Outcome
+from departments.access import astill_allowed
+from departments.calls import key, sentences
+from departments.calls.answer import Answer
+from departments.calls.attempts import request_options, with_retries
+from departments.calls.booking import (
+    Booking,
+    Result,
+    finished,
+    needs_the_record,
+    record_not_made,
+    reserve_and_record,
+    settle_and_record,
+)
+from departments.calls.caller import Caller, CallFailed, Purpose
+from departments.calls.catalogue import model_named
+from departments.calls.events import Usage
+from departments.calls.hold import ABANDONED, CallOver, Ending, Hold, kept_alive
+from departments.calls.models import CatalogueModel
+from departments.calls.query_policy import KeptQuery, keep
+from departments.calls.tokens import count_tokens
+from departments.calls.typed import allow_typed, find_secrets
+from departments.calls.wire import chat_body
+from departments.keys.client import Provider
+from departments.keys.patterns import contains_key
+from departments.keys.reader import ProviderKey
+from departments.keys.vaults import VaultError
+from departments.limits import budget
+from departments.models import Department
+from departments.prompts.assemble import PassageData as PassageData  # part of a question, for whoever asks one
+from departments.prompts.assemble import Prompt, assemble
+from departments.prompts.assemble import Turn as Turn
+from departments.prompts.clean import clean
+from departments.prompts.guard import OutputFilter, canary_of
+from departments.prompts.scanner import has_classifier, scan, scan_thoroughly
+
+MESSAGE_TOKENS = 4  # what a message costs beside its text: its frame and its role; also the answer's beginning
+GUESSED_ENCODING = 1.15  # a compatible server has its own tokenizer; ours is an estimate for it
+NOT_USED = Usage(0, 0)
+
+logger = logging.getLogger(__name__)
+_running: dict[UUID, Answer] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """A question with everything it may be answered from.
+
+    `passage_ids` name the passages for the record; `labels` say what a scan has seen in question and passages.
+    """
+
+    department: Department
+    caller: Caller
+    question: str
+    history: Sequence[Turn] = ()
+    passages: Sequence[PassageData] = ()
+    passage_ids: Sequence[str] = ()
+    labels: Sequence[str] = ()
+    call_id: UUID = field(default_factory=uuid4)
+    confirmed: bool = False  # the person was warned of a secret in the question and sends it all the same
+
+
+@asynccontextmanager
+async def answering(ask: Ask) -> AsyncIterator[tuple[Answer, AsyncIterator[str]]]:
+    """Make the call; gives the answer and its text. Raises CallRefused or CallFailed where there is none.
+
+    Leaving the block early, by an exception or a cancelled task, ends the provider's stream and settles the call.
+    """
+    await access(ask)
+    ask = await guard_in(ask)
+    provider, its_key = await key.resolve(ask.department, ask.caller, Purpose.CHAT)
+    model = await _model_of(ask)
+    prompt, booking = await fit(ask, model, provider, its_key)
+    granted = await admit(booking)
+    answer = Answer(Hold(booking), granted.answer_cap, _output_filter(ask.department))
+    response: Any = None
+    _running[answer.call_id] = answer
+    try:
+        async with AsyncExitStack() as open_stream:
+            await open_stream.enter_async_context(kept_alive(answer.hold, answer.written))
+            response = await send(answer, provider, ask, prompt, open_stream)
+            text = _nothing() if response is None else answer.text(response.iter_bytes())
+            yield answer, await open_stream.enter_async_context(aclosing(text))
+    finally:
+        _running.pop(answer.call_id, None)
+        await finished(settle(answer, model, response))
+
+
+async def access(ask: Ask) -> None:
+    """The department is open and the person still belongs to it, whatever the page believed."""
+    async with needs_the_record():
+        allowed = await astill_allowed(ask.caller.person_id, ask.department.pk)
+    if not allowed:
+        raise CallFailed(sentences.ACCESS_ENDED, reason="access_ended")
+
+
+async def guard_in(ask: Ask) -> Ask:
+    """The question without what a person cannot see, and labels of what was seen in it and in the passages.
+
+    Only a secret that a person typed stops a question here, where the department wants that. Raises SecretTyped.
+    """
+    cleaned = clean(ask.question)
+    secrets_seen = [typed.kind for typed in find_secrets(cleaned.text)]
+    question = await allow_typed(ask.department, ask.caller, cleaned.text, confirmed=ask.confirmed)
+    seen = dict.fromkeys((*cleaned.flags, *secrets_seen, *await _scanned([question])))
+    planted = dict.fromkeys(await _scanned([passage.text for passage in ask.passages]))
+    labels = (*ask.labels, *(f"question:{each}" for each in seen), *(f"passage:{each}" for each in planted))
+    return replace(ask, question=question, labels=labels)
+
+
+async def _scanned(texts: Sequence[str]) -> list[str]:
+    if has_classifier():  # somebody else's code, of which nobody knows how long it takes
+        return [label for text in texts for label in await asyncio.to_thread(scan_thoroughly, text)]
+    return [label for text in texts for label in scan(text)]
+
+
+async def keep_query(ask: Ask) -> KeptQuery:
+    """What of the question the record will hold. Raises CallFailed where the department's policy cannot be followed."""
+    try:
+        return await keep(ask.department, ask.question)
+    except VaultError as error:
+        logger.error("question of department %s cannot be hashed: %s", ask.department.pk, error)
+    await record_not_made(ask.department, ask.caller, Purpose.CHAT, "pepper_unavailable")
+    raise CallFailed(sentences.VAULT_DOWN, reason="pepper_unavailable")
+
+
+async def fit(ask: Ask, model: CatalogueModel, provider: Provider, its_key: ProviderKey) -> tuple[Prompt, Booking]:
+    """The prompt, with as much history as the model takes, and what the call may cost at most."""
+    wanted = min(settings.ANSWER_TOKENS, model.output_tokens or settings.ANSWER_TOKENS)
+    history = list(ask.history)
+    prompt, estimate = _assembled(ask, history, provider)
+    while history and estimate + wanted > model.context_tokens:
+        del history[: max(1, len(history) // 4)]
+        prompt, estimate = _assembled(ask, history, provider)
+    if estimate + wanted > model.context_tokens:
+        await record_not_made(ask.department, ask.caller, Purpose.CHAT, "too_long")
+        raise CallFailed(sentences.TOO_LONG, reason="too_long")
+    kept = await keep_query(ask)
+    booking = Booking(
+        department=ask.department,
+        caller=ask.caller,
+        purpose=Purpose.CHAT,
+        model=ask.department.model,
+        key=its_key,
+        prompt=estimate,
+        wanted=wanted,
+        call_id=ask.call_id,
+        text=kept.text,
+        query_hash=kept.digest,
+        passages=tuple(ask.passage_ids),
+        labels=tuple(ask.labels),
+    )
+    return prompt, booking
+
+
+def prompt_tokens(messages: Sequence[dict[str, str]], provider: Provider) -> int:
+    """The most that messages will be counted as by the provider."""
+    counted = sum(count_tokens(message["content"]) + MESSAGE_TOKENS for message in messages) + MESSAGE_TOKENS
+    return round(counted * GUESSED_ENCODING) if provider.kind == "compatible" else counted
+
+
+async def admit(booking: Booking) -> budget.Granted:
+    """Reserve and record the request. Raises CallRefused or CallFailed."""
+    try:
+        return await finished(reserve_and_record(booking))
+    except asyncio.CancelledError:
+        # the person left in this very moment; where the call was admitted all the same, it has used nothing
+        nothing = Result(outcome=Outcome.ABANDONED, usage=NOT_USED, reason=ABANDONED.reason)
+        await finished(settle_and_record(booking, nothing))
+        raise
+
+
+async def send(answer: Answer, provider: Provider, ask: Ask, prompt: Prompt, open_stream: AsyncExitStack) -> Any:
+    """The provider's open stream; None where the call ended before there was one. Raises CallFailed.
+
+    Where the provider finds the prompt too long in spite of our count, the history is halved, then left out.
+    """
+    shorter = _shortened(ask, prompt)
+    while True:
+        try:
+            return await _request(answer, provider, prompt, open_stream)
+        except CallOver:
+            return None
+        except CallFailed as failure:
+            following = next(shorter, None) if failure.reason == "context_length_exceeded" else None
+            if following is None:
+                answer.hold.end(Ending(Outcome.FAILED, failure.sentence, failure.reason))
+                raise
+            prompt = following
+
+
+async def settle(answer: Answer, model: CatalogueModel, response: Any) -> None:
+    """Book what the call has used, reported or estimated, and write its response event."""
+    hold = answer.hold
+    hold.end(ABANDONED)  # which holds where nothing ended it before
+    ending = hold.ending or ABANDONED
+    if ending.outcome is Outcome.CUT:
+        logger.warning("call %s was cut short: %s", hold.call_id, ending.reason)
+    usage = answer.usage or _estimate(answer)
+    result = Result(
+        outcome=ending.outcome,
+        usage=usage,
+        estimated=answer.usage is None and usage != NOT_USED,
+        cost=model.cost(usage.prompt, usage.cached, usage.output),
+        model=answer.model,
+        reason=ending.reason,
+        attempts=hold.attempts,
+        provider_request_id="" if response is None else response.headers.get("x-request-id", "")[:200],
+        first_token_ms=answer.first_token_ms,
+        total_ms=hold.milliseconds,
+        labels=(f"answer:{ending.label}",) if ending.label else (),
+    )
+    await settle_and_record(hold.booking, result)
+
+
+async def stop(call_id: UUID) -> None:
+    """End a running answer, in this process at once and in another one at its next renewal. Raises DatabaseDown."""
+    if call_id in _running:
+        _running[call_id].stop()
+        return
+    async with connection() as held:
+        await budget.request_stop(held, call_id)
+
+
+def running() -> int:
+    """How many answers this process is writing."""
+    return len(_running)
+
+
+def _canary(department: Department) -> str:
+    return canary_of(department.pk, department.instructions)
+
+
+def _output_filter(department: Department) -> OutputFilter:
+    return OutputFilter(_canary(department), contains_key, department.instructions)
+
+
+async def _model_of(ask: Ask) -> CatalogueModel:
+    async with needs_the_record():
+        return await model_named(ask.department.model)
+
+
+def _assembled(ask: Ask, history: Sequence[Turn], provider: Provider) -> tuple[Prompt, int]:
+    prompt = _prompt(ask, history)
+    return prompt, prompt_tokens(prompt.messages, provider)
+
+
+def _prompt(ask: Ask, history: Sequence[Turn]) -> Prompt:
+    return assemble(
+        instructions=ask.department.instructions,
+        canary=_canary(ask.department),
+        passages=ask.passages,
+        history=history,
+        question=ask.question,
+    )
+
+
+def _shortened(ask: Ask, prompt: Prompt) -> Iterator[Prompt]:
+    """The same question with half of the history that was sent, then with none of it."""
+    kept = list(ask.history)[len(ask.history) - prompt.turns :]
+    if len(kept) > 1:
+        yield _prompt(ask, kept[len(kept) // 2 :])
+    if kept:
+        yield _prompt(ask, ())
+
+
+async def _request(answer: Answer, provider: Provider, prompt: Prompt, open_stream: AsyncExitStack) -> Any:
+    booking = answer.booking
+    body = chat_body(provider, booking.department, booking.caller, prompt.messages, answer.cap)
+
+    async def attempt(client: AsyncOpenAI) -> Any:
+        request: AbstractAsyncContextManager[Any] = client.chat.completions.with_streaming_response.create(
+            # by this way the SDK sends the messages as they are, instead of walking through them for a millisecond
+            **body | {"messages": []},
+            extra_body={"messages": prompt.messages},
+            **request_options(answer.hold),
+        )
+        return await open_stream.enter_async_context(request)
+
+    return await with_retries(answer.hold, provider, attempt)
+
+
+async def _nothing() -> AsyncGenerator[str, None]:
+    """The text of an answer that ended before it began."""
+    for text in tuple[str, ...]():
+        yield text
+
+
+def _estimate(answer: Answer) -> Usage:
+    """What a call without reported usage is booked with: its prompt and what arrived, or nothing if none was taken."""
+    return Usage(answer.booking.prompt, answer.written()) if answer.hold.taken else NOT_USED

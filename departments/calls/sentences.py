@@ -1,0 +1,50 @@
+"""What a person is told when there is no answer. One sentence says what is wrong, one what to do."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+from departments.limits.budget import Refusal
+
+RECORD_DOWN = (
+    "ChatGrid cannot write its record right now, so it does not send anything. Try again in a minute; IT has been told."
+)
+NO_KEY = "This department has no working key yet. IT can add one in the console, under Keys."
+VAULT_DOWN = "The key of this department cannot be read right now. Try again in a minute; IT has been told."
+KEY_REFUSED = "The provider refused this department's key. IT has been told and can replace it in the console."
+NOT_ALLOWED = "The provider does not allow this model or region for this department. IT has been told."
+MODEL_UNKNOWN = "The model of this department is not known to the provider. IT can choose another one in the console."
+PROVIDER_LIMIT = "This department's spend limit at the provider is used up. IT can raise it or wait for the new month."
+PROVIDER_BUSY = "The provider is busy with other requests of this company. Try again in a moment."
+PROVIDER_DOWN = "The provider does not answer right now. Your question is kept; try again in a minute."
+PROVIDER_SILENT = "The provider took the question but did not answer in time. Try again, or ask something shorter."
+PROVIDER_REFUSED = "The provider did not accept this question. Put it in other words, or ask IT to look at the record."
+PROVIDER_UNCLEAR = "The provider's answer could not be read. Try again; if it stays so, tell IT."
+PROVIDER_UNKNOWN = "The provider of this department is not set up any more. IT can choose another one in the console."
+TOO_LONG = "This is more text than the model can take at once. Ask a shorter question or start a new conversation."
+LENGTH = "The answer reached the longest length allowed. Ask it to go on, or ask for something shorter."
+FILTERED = "The provider's own filter ended this answer. Put the question in other words."
+CUT = "The answer broke off on the way. What arrived is kept; ask again for the whole of it."
+ACCESS_ENDED = "Your access to this department ended while the answer was being written."
+LEASE_LOST = "The answer was ended because ChatGrid lost its hold on the budget. Ask again."
+TIME_UP = "The answer took longer than allowed and was ended. What arrived is kept."
+WITHHELD = "The rest of this answer was withheld because it held something that must not leave the server."
+LOST = "The server stopped while this answer was being written. What had arrived is kept; ask again."
+
+_WHOSE = {
+    "organization": "The whole company's",
+    "department": "This department's",
+    "person": "Your",
+}
+
+
+def refused(refusal: Refusal, time_zone: str) -> str:
+    """Which limit, how much of it is used, and when it resets, in the organization's time."""
+    whose = _WHOSE[refusal.scope]
+    local = refusal.resets_at.astimezone(ZoneInfo(time_zone))
+    if refusal.measure == "requests":
+        return f"{whose} limit of {refusal.limit} questions a minute is reached. You can ask again at {local:%H:%M:%S}."
+    return (
+        f"{whose} budget for today leaves too little for an answer: {refusal.used:,} of {refusal.limit:,} tokens are "
+        f"used or in use. It starts anew at {local:%H:%M} ({time_zone}); a department admin can ask IT for more."
+    )

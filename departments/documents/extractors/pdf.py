@@ -1,0 +1,314 @@
+"""PDF: paragraphs per page, with headings guessed from the size and weight of the letters.
+
+Rules
+- Text is read letter by letter from pdfium with the box of each line, because only boxes tell a heading from a
+  paragraph.
+- Left out: letters too small to see or off the page, text drawn invisibly on a page that has no picture under it (over
+  a scan, invisible text is the recognised text and stays), lines repeated at the top or bottom of most pages.
+- A page of pictures without text goes through tesseract where that is installed. Otherwise it is named in a warning,
+  and a file with nothing else is refused as scanned.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import statistics
+import subprocess
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, BinaryIO
+
+import pypdfium2
+import pypdfium2.raw as pdfium
+
+from departments.documents.extracted import Block, ExtractionFailed, Locator, Reason
+from departments.documents.extractors.draft import Draft, Headings, Options, check_pages, too_large
+from departments.documents.extractors.text import LIST_ITEM
+
+SMALLEST_POINTS = 2.0
+HEADING_GROWTH = 1.15
+BOLD_WEIGHT = 600
+FONT_NAME_BYTES = 200
+LONGEST_HEADING = 150
+HEADING_LEVELS = 3
+OCR_SCALE = 200 / 72
+OCR_PIXELS = 12_000_000
+INVISIBLE = 3
+MARGIN_LINES = 2
+MARGIN_SHARE = 0.6
+# pdfium's signs for a hyphen that only the end of the line made
+SOFT_HYPHENS = ("\x02", "\ufffe", "\u00ad")
+LINE_ENDS = ("\r", "\n", "\x02", "\ufffe")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of text with its box in points, from the lower left corner of the page."""
+
+    text: str
+    left: float
+    right: float
+    bottom: float
+    top: float
+    is_bold: bool = False
+
+    @property
+    def size(self) -> float:
+        return self.top - self.bottom
+
+
+@dataclass
+class Page:
+    number: int
+    lines: list[Line]
+    is_picture: bool = False
+
+
+def extract(file: BinaryIO, options: Options) -> Draft:
+    document = _open(file)
+    count = check_pages(len(document), options.limits)
+    draft = Draft((), pages=count)
+    pages = list(_read_pages(document, options))
+    _report_pictures(pages, draft)
+    _drop_margins(pages)
+    draft.blocks = _blocks(pages)
+    return draft
+
+
+def _open(file: BinaryIO) -> Any:
+    try:
+        return pypdfium2.PdfDocument(file)
+    except pypdfium2.PdfiumError as error:
+        is_locked = error.err_code in {pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY}
+        raise ExtractionFailed(Reason.ENCRYPTED if is_locked else Reason.CORRUPT) from error
+
+
+def _read_pages(document: Any, options: Options) -> Iterator[Page]:
+    """All pages, while their letters are within the limit: headings and running heads need them all at once."""
+    letters = 0
+    for index in range(len(document)):
+        page = _read_page(document, index, options)
+        letters += sum(len(line.text) for line in page.lines)
+        if letters > options.limits.characters:
+            raise too_large("characters of text", options.limits.characters)
+        yield page
+
+
+def _read_page(document: Any, index: int, options: Options) -> Page:
+    page = document[index]
+    try:
+        has_picture = next(page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE], max_depth=4), None) is not None
+        lines = _visible_lines(page, options, has_picture)
+        if not lines and has_picture:
+            lines = _recognise(page, options)
+            return Page(index + 1, lines, is_picture=not lines)
+        return Page(index + 1, lines)
+    finally:
+        page.close()
+
+
+def _visible_lines(page: Any, options: Options, has_picture: bool) -> list[Line]:
+    width, height = page.get_size()
+    left, bottom = page.get_mediabox()[:2]
+    text = page.get_textpage()
+    try:
+        if text.count_chars() > options.limits.characters:
+            raise too_large("characters of text", options.limits.characters)
+        found = [_line(text, *span, has_picture) for span in _spans(text)]
+    finally:
+        text.close()
+    return [
+        line
+        for line in found
+        if line is not None
+        and line.size >= SMALLEST_POINTS
+        and left <= line.right
+        and line.left <= left + max(width, height)
+        and bottom <= line.top
+        and line.bottom <= bottom + max(width, height)
+    ]
+
+
+def _spans(text: Any) -> Iterator[tuple[str, int, int]]:
+    """(text, index of the first letter, index of the last) of every line that is not blank."""
+    letters: list[str] = []
+    count = text.count_chars()
+    for index in range(count):
+        letters.append(chr(pdfium.FPDFText_GetUnicode(text, index)))
+        # pdfium leaves out the line end after a hyphen that divides a word
+        if letters[-1] in LINE_ENDS or index == count - 1:
+            line = "".join(letters)
+            begin = index + 1 - len(line)
+            if line.strip():
+                yield line.strip(), begin + len(line) - len(line.lstrip()), begin + len(line.rstrip()) - 1
+            letters = []
+
+
+def _line(text: Any, content: str, first: int, last: int, has_picture: bool) -> Line | None:
+    start, end = _box(text, first), _box(text, last)
+    if start is None or end is None or (not has_picture and _is_invisible(text, first)):
+        return None
+    return Line(content, start.left, end.right, start.bottom, start.top, _is_bold(text, first))
+
+
+def _is_bold(text: Any, index: int) -> bool:
+    """By the weight that the font declares, or by its name where it declares none."""
+    name = ctypes.create_string_buffer(FONT_NAME_BYTES)
+    pdfium.FPDFText_GetFontInfo(text, index, name, FONT_NAME_BYTES, None)
+    return pdfium.FPDFText_GetFontWeight(text, index) >= BOLD_WEIGHT or b"bold" in name.value.lower()
+
+
+def _box(text: Any, index: int) -> Any:
+    box = pdfium.FS_RECTF()
+    return box if pdfium.FPDFText_GetLooseCharBox(text, index, ctypes.byref(box)) else None
+
+
+def _is_invisible(text: Any, index: int) -> bool:
+    drawn = pdfium.FPDFText_GetTextObject(text, index)
+    return bool(drawn) and pdfium.FPDFTextObj_GetTextRenderMode(drawn) == INVISIBLE
+
+
+def _recognise(page: Any, options: Options) -> list[Line]:
+    """Lines that tesseract sees, as boxes without height that stand one below the other, so that no line looks large.
+
+    Its own errors mean no text; the time limit is that of the child.
+    """
+    if options.tesseract is None:
+        return []
+    command = [options.tesseract, "stdin", "stdout", "-l", options.languages]
+    done = subprocess.run(command, input=_as_pgm(page), capture_output=True, check=False)
+    lines = done.stdout.decode("utf-8", "replace").splitlines() if done.returncode == 0 else []
+    return [Line(line.strip(), 0, 0, -row, -row) for row, line in enumerate(lines) if line.strip()]
+
+
+def _as_pgm(page: Any) -> bytes:
+    """The page in shades of grey, in the simplest picture format there is; a huge page is drawn at a smaller scale."""
+    width, height = page.get_size()
+    scale = min(OCR_SCALE, (OCR_PIXELS / max(1.0, width * height)) ** 0.5)
+    bitmap = page.render(scale=scale, grayscale=True)
+    buffer = bytes(bitmap.buffer)
+    rows = (buffer[row * bitmap.stride : row * bitmap.stride + bitmap.width] for row in range(bitmap.height))
+    return b"P5 %d %d 255\n" % (bitmap.width, bitmap.height) + b"".join(rows)
+
+
+def _report_pictures(pages: list[Page], draft: Draft) -> None:
+    pictures = [page.number for page in pages if page.is_picture]
+    if pictures and not any(page.lines for page in pages):
+        raise ExtractionFailed(Reason.SCANNED)
+    if pictures:
+        shown = ", ".join(map(str, pictures[:10])) + (" and more" if len(pictures) > 10 else "")
+        draft.warnings.append(f"{len(pictures)} of {len(pages)} pages are pictures without text: {shown}.")
+
+
+def _drop_margins(pages: list[Page]) -> None:
+    """Removes running heads, feet and page numbers, except where they first stand. Digits count as equal."""
+    if len(pages) < 4:
+        return
+    body = _body_size(pages)
+    repeated = Counter(key for page in pages for key in {_margin_key(line) for line in _margins(page, body)})
+    running = {key for key, count in repeated.items() if count >= len(pages) * MARGIN_SHARE}
+    kept: set[str] = set()
+    for page in pages:
+        page.lines = [line for line in page.lines if not _is_running(line, _margins(page, body), running, kept)]
+
+
+def _margins(page: Page, body: float) -> list[Line]:
+    """The outermost lines of a page; large ones are headings, "Chapter 2" is no running head."""
+    outermost = page.lines[:MARGIN_LINES] + page.lines[MARGIN_LINES:][-MARGIN_LINES:]
+    return [line for line in outermost if not _is_large(line, body)]
+
+
+def _margin_key(line: Line) -> str:
+    return re.sub(r"\d+", "#", line.text)
+
+
+def _is_running(line: Line, margins: list[Line], running: set[str], kept: set[str]) -> bool:
+    key = _margin_key(line)
+    if key not in running or not any(line is margin for margin in margins):
+        return False
+    is_repetition = key in kept or key.strip(" -–—/|") == "#"
+    kept.add(key)
+    return is_repetition
+
+
+def _blocks(pages: list[Page]) -> Iterator[Block]:
+    body = _body_size(pages)
+    levels = _heading_levels(pages, body)
+    headings = Headings()
+    for page in pages:
+        locator = Locator(page=page.number)
+        for lines in _paragraphs(page.lines):
+            text = _join(line.text for line in lines)
+            level = _level(lines, text, body, levels)
+            if level is None:
+                yield Block(text, locator, headings.path, "list" if LIST_ITEM.match(text) else "paragraph")
+            else:
+                yield Block(text, locator, headings.enter(level, text), "heading")
+
+
+def _body_size(pages: list[Page]) -> float:
+    """The size in which most letters are set."""
+    letters: Counter[float] = Counter()
+    for page in pages:
+        for line in page.lines:
+            letters[round(line.size, 1)] += len(line.text)
+    return letters.most_common(1)[0][0] if letters else 0.0
+
+
+def _heading_levels(pages: list[Page], body: float) -> dict[float, int]:
+    """Level by rounded size: the largest size is level 1; everything from the third on is level 3."""
+    sizes = {round(line.size) for page in pages for line in page.lines if _is_large(line, body)}
+    return {size: min(place, HEADING_LEVELS) for place, size in enumerate(sorted(sizes, reverse=True), start=1)}
+
+
+def _is_large(line: Line, body: float) -> bool:
+    return body > 0 and line.size >= body * HEADING_GROWTH
+
+
+def _level(lines: list[Line], text: str, body: float, levels: dict[float, int]) -> int | None:
+    if len(text) > LONGEST_HEADING or not any(letter.isalpha() for letter in text):
+        return None
+    if all(_is_large(line, body) for line in lines):
+        return levels[round(lines[0].size)]
+    is_bold = len(lines) == 1 and lines[0].is_bold and not text.endswith((".", ":", ";", ","))
+    return HEADING_LEVELS + 1 if is_bold and body > 0 else None
+
+
+def _paragraphs(lines: list[Line]) -> Iterator[list[Line]]:
+    if not lines:
+        return
+    gaps = [above.bottom - below.top for above, below in pairwise(lines) if above.bottom >= below.top - above.size]
+    usual = statistics.median(gaps) if gaps else 0.0
+    right = max(line.right for line in lines)
+    paragraph = [lines[0]]
+    for above, below in pairwise(lines):
+        if _begins_anew(above, below, usual, right):
+            yield paragraph
+            paragraph = []
+        paragraph.append(below)
+    yield paragraph
+
+
+def _begins_anew(above: Line, below: Line, usual_gap: float, right: float) -> bool:
+    """Whether the lower line starts a paragraph: by gap, size, weight, column, list mark, or a short line above."""
+    size = max(above.size, below.size)
+    gap = above.bottom - below.top
+    if abs(above.size - below.size) > 0.12 * size or above.is_bold != below.is_bold:
+        return True
+    if gap > usual_gap + 0.35 * size or gap < -1.5 * size:
+        return True
+    ends_early = above.text.endswith((".", "!", "?", ":")) and above.right < right - 0.15 * (right - above.left)
+    return ends_early or bool(LIST_ITEM.match(below.text))
+
+
+def _join(texts: Iterable[str]) -> str:
+    """Lines of a paragraph as running text; a word divided at the end of a line becomes whole again."""
+    joined = ""
+    for text in texts:
+        is_divided = re.fullmatch(r"[^\W\d_]-", joined[-2:]) is not None and text[:1].islower()
+        is_divided = is_divided or joined.endswith(SOFT_HYPHENS)
+        joined = joined[:-1] + text if is_divided else f"{joined} {text}".lstrip()
+    return joined

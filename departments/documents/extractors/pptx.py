@@ -1,0 +1,61 @@
+"""PowerPoint: a slide is a page, its title the heading, then its text, tables and speaker notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import pptx
+
+from departments.documents.extracted import Block, Locator
+from departments.documents.extractors.draft import Draft, Headings, Options, check_pages
+from departments.documents.extractors.tables import describe_rows
+
+NOTES = "Speaker notes"
+
+
+def extract(file: BinaryIO, options: Options) -> Draft:
+    slides: Any = pptx.Presentation(file).slides
+    count = check_pages(len(slides), options.limits)
+    return Draft(
+        (block for number, slide in enumerate(slides, start=1) for block in _slide(number, slide)), pages=count
+    )
+
+
+def _slide(number: int, slide: Any) -> Iterator[Block]:
+    locator, headings = Locator(slide=number), Headings()
+    title = slide.shapes.title
+    if title is not None and title.text_frame.text.strip():
+        text = title.text_frame.text
+        yield Block(text, locator, headings.enter(1, text), "heading")
+    for shape in _shapes(slide.shapes):
+        if title is None or shape.shape_id != title.shape_id:
+            yield from _shape(shape, locator, headings.path)
+    if slide.has_notes_slide and (notes := slide.notes_slide.notes_text_frame) is not None:
+        yield Block(notes.text, locator, (*headings.path, NOTES))
+
+
+def _shapes(shapes: Any) -> Iterator[Any]:
+    """All shapes in their order, those in groups too, except what is hidden from the slide."""
+    stack = list(reversed(list(shapes)))
+    while stack:
+        shape = stack.pop()
+        if _is_hidden(shape):
+            continue
+        if hasattr(shape, "shapes"):
+            stack.extend(reversed(list(shape.shapes)))
+        else:
+            yield shape
+
+
+def _is_hidden(shape: Any) -> bool:
+    return any(element.get("hidden") in {"1", "true"} for element in shape.element.xpath("./*/p:cNvPr"))
+
+
+def _shape(shape: Any, locator: Locator, path: tuple[str, ...]) -> Iterator[Block]:
+    if shape.has_table:
+        rows = ([cell.text for cell in row.cells] for row in shape.table.rows)
+        yield from (Block(line, locator, path, "table") for _, line in describe_rows(rows))
+    elif shape.has_text_frame:
+        lines = [paragraph.text.strip() for paragraph in shape.text_frame.paragraphs if paragraph.text.strip()]
+        yield Block("\n".join(lines), locator, path, "list" if len(lines) > 1 else "paragraph")

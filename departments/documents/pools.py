@@ -1,0 +1,74 @@
+"""Connections to stores: one small pool for each (event loop, department, version of the credential).
+
+Rules:
+- A pool opens nothing until it is asked, holds at most `STORE_POOL_SIZE` connections and lets idle ones go.
+- A new version of the credential makes a new pool; the old one is closed as soon as its connections come back.
+- A connection that cannot be had within `TIMEOUT` seconds raises psycopg's PoolTimeout; store.py turns it into a
+  sentence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+from django.conf import settings
+from pgvector.psycopg import register_vector_async
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from departments.documents.credentials import Credential
+
+TIMEOUT = 5.0
+IDLE_SECONDS = 30.0
+STATEMENT_SECONDS = 30
+
+Connection = AsyncConnection[DictRow]
+Pool = AsyncConnectionPool[Connection]
+
+_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[UUID, tuple[str, Pool]]] = WeakKeyDictionary()
+
+
+async def pool_of(department_id: UUID, credential: Credential) -> Pool:
+    """The running loop's pool for a department's store."""
+    pools = _pools.setdefault(asyncio.get_running_loop(), {})
+    version, pool = pools.get(department_id, ("", None))
+    if pool is not None and version == credential.version:
+        return pool
+    fresh = _new_pool(credential)
+    pools[department_id] = (credential.version, fresh)
+    await fresh.open()
+    if pool is not None:
+        await pool.close(timeout=0)
+    return fresh
+
+
+async def close_pools() -> None:
+    """Ends every pool of the running loop."""
+    for _, pool in _pools.pop(asyncio.get_running_loop(), {}).values():
+        await pool.close()
+
+
+def _new_pool(credential: Credential) -> Pool:
+    options: dict[str, Any] = {
+        "autocommit": True,
+        "row_factory": dict_row,
+        "options": f"-c statement_timeout={STATEMENT_SECONDS}s",
+    }
+    return AsyncConnectionPool(
+        credential.conninfo(),
+        min_size=0,
+        max_size=settings.STORE_POOL_SIZE,
+        timeout=TIMEOUT,
+        max_idle=IDLE_SECONDS,
+        reconnect_timeout=TIMEOUT,
+        num_workers=1,
+        kwargs=options,
+        configure=register_vector_async,
+        check=AsyncConnectionPool.check_connection,
+        open=False,
+        name="store",
+    )

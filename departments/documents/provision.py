@@ -1,0 +1,214 @@
+"""Making and deleting a department's store: a database, its login role and the password in the secret manager.
+
+Rules, each tried on PostgreSQL 16 and 18:
+- The provisioner may create databases and roles and nothing else; it acts on a store only by SET ROLE to the store's
+  role (`createrole_self_grant = 'set'`) and cannot connect to it.
+- A new database takes no connection before PUBLIC's right to connect is revoked, so no other department has a moment.
+- The password goes to the secret manager first: a crash after that is resumed with the same password.
+- Every step may be repeated. `provision_store` on a store that is there brings its schema up to date.
+- Databases and roles are named by `Department.store_name` and quoted by psycopg.sql.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, LiteralString
+from uuid import uuid4
+
+import psycopg
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from psycopg import Connection, sql
+from psycopg.conninfo import conninfo_to_dict
+
+from audit.events import Event
+from audit.writer import Entry, record
+from departments.documents.credentials import Credential, credential_name, credential_value, parse_credential
+from departments.documents.originals import delete_originals
+from departments.documents.schema import upgrade
+from departments.keys.reader import current_vault, secret_cache
+from departments.keys.vaults import SecretMissing, Vault
+from departments.models import Department
+
+# Above processes x STORE_POOL_SIZE, and low enough that one department cannot use up the server.
+CONNECTION_LIMIT = 60
+
+
+class ProvisioningImpossible(Exception):
+    """No store can be made or deleted with these settings; the message says which one to set."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Proof that a store is gone."""
+
+    department_id: str
+    database: str
+    originals: int
+    secret_versions: tuple[str, ...]
+    deleted_at: datetime
+
+
+def provision_store(department: Department) -> None:
+    """Makes the department's store, or finishes making it, or brings its schema up to date; sets `store_ready`.
+
+    Raises psycopg.Error or VaultError where a step fails; calling again goes on from there.
+    """
+    place = _place(department)
+    with _alone(department, place) as server:
+        credential = _credential(current_vault(), credential_name(department), place)
+        _make_role(server, credential)
+        _make_database(server, credential)
+    with psycopg.connect(credential.conninfo(), autocommit=True) as store:
+        upgrade(store)
+    if not department.store_ready:
+        _note_ready(department)
+
+
+def delete_store(department: Department) -> Receipt:
+    """Deletes the department's database, role, originals and password, for good."""
+    department.store_ready = False
+    Department.objects.filter(pk=department.pk).update(store_ready=False)
+    with _alone(department, _place(department)) as server:
+        _drop(server, department.store_name)
+    originals = delete_originals(department)
+    versions = _delete_secret(credential_name(department))
+    receipt = Receipt(str(department.pk), department.store_name, originals, versions, timezone.now())
+    details = {"originals": originals, "secret_versions": list(versions)}
+    record(_entry(department, Event.STORE_DELETED, details))
+    return receipt
+
+
+def _place(department: Department) -> dict[str, Any]:
+    """Where the store is: on the department's own server, else on the provisioner's."""
+    address = conninfo_to_dict(_provisioner_url())
+    server = department.store_server
+    return {
+        "role": department.store_name,
+        "database": department.store_name,
+        "host": server.host if server else str(address.get("host") or "localhost"),
+        "port": server.port if server else int(address.get("port") or 5432),
+        "tls": str(address.get("sslmode") or ""),
+    }
+
+
+def _provisioner_url() -> str:
+    if not settings.PROVISIONER_URL:
+        raise ProvisioningImpossible("Set CHATGRID_PROVISIONER_URL to the role that makes departments' stores.")
+    return str(settings.PROVISIONER_URL)
+
+
+@contextmanager
+def _alone(department: Department, place: dict[str, Any]) -> Iterator[Connection[Any]]:
+    """The provisioner's connection, one at a time for a store."""
+    address = _provisioner_url()
+    with psycopg.connect(address, host=place["host"], port=place["port"], autocommit=True) as server:
+        server.execute("SELECT pg_advisory_lock(hashtext('store'), hashtext(%s))", [department.store_name])
+        yield server
+
+
+def _credential(vault: Vault, name: str, place: dict[str, Any]) -> Credential:
+    """The credential in the secret manager; where there is none, or one for another place, a new version of it."""
+    present = _present(vault, name)
+    if present is not None and _names_place(present, place):
+        return present
+    password = present.password.reveal() if present else secrets.token_urlsafe(32)
+    token = str(uuid4())
+    vault.stage(name, token, credential_value(place, password))
+    vault.promote(name, token, present.version if present else None)
+    vault.drop_stage(name, token)
+    secret_cache().forget(name)
+    return parse_credential(vault.get_current(name))
+
+
+def _present(vault: Vault, name: str) -> Credential | None:
+    try:
+        return parse_credential(vault.get_current(name))
+    except SecretMissing:
+        return None
+
+
+def _names_place(credential: Credential, place: dict[str, Any]) -> bool:
+    return all(getattr(credential, name) == value for name, value in place.items())
+
+
+def _make_role(server: Connection[Any], credential: Credential) -> None:
+    if not _exists(server, "SELECT 1 FROM pg_roles WHERE rolname = %s", credential.role):
+        _run(server, "CREATE ROLE {}", credential.role)
+    # hashed on our side: a failed statement would stand in the server's log with the password in it
+    password = credential.password.reveal().encode()
+    verifier = server.pgconn.encrypt_password(password, credential.role.encode(), b"scram-sha-256").decode()
+    server.execute(
+        sql.SQL("ALTER ROLE {} WITH LOGIN CONNECTION LIMIT {} PASSWORD {}").format(
+            sql.Identifier(credential.role), sql.Literal(CONNECTION_LIMIT), sql.Literal(verifier)
+        )
+    )
+
+
+def _make_database(server: Connection[Any], credential: Credential) -> None:
+    """A database that accepts connections is finished; one that does not may be half made."""
+    name = credential.database
+    if not _exists(server, "SELECT 1 FROM pg_database WHERE datname = %s", name):
+        create = "CREATE DATABASE {} TEMPLATE {} OWNER {} ALLOW_CONNECTIONS false"
+        _run(server, create, name, settings.STORE_TEMPLATE, credential.role)
+    with _as_role(server, credential.role):
+        _run(server, "REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC", name)
+        _run(server, "ALTER DATABASE {} ALLOW_CONNECTIONS true", name)
+
+
+def _drop(server: Connection[Any], name: str) -> None:
+    if not _exists(server, "SELECT 1 FROM pg_roles WHERE rolname = %s", name):
+        return
+    with _as_role(server, name):
+        _run(server, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+    _run(server, "DROP ROLE {}", name)
+
+
+@contextmanager
+def _as_role(server: Connection[Any], role: str) -> Iterator[None]:
+    _run(server, "SET ROLE {}", role)
+    try:
+        yield
+    finally:
+        server.execute("RESET ROLE")
+
+
+def _run(server: Connection[Any], statement: LiteralString, *names: str) -> None:
+    server.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def _exists(server: Connection[Any], query: LiteralString, name: str) -> bool:
+    return server.execute(query, [name]).fetchone() is not None
+
+
+def _delete_secret(name: str) -> tuple[str, ...]:
+    secret_cache().forget(name)
+    try:
+        return current_vault().delete(name).version_ids
+    except SecretMissing:
+        return ()
+
+
+def _note_ready(department: Department) -> None:
+    with transaction.atomic():
+        Department.objects.filter(pk=department.pk).update(store_ready=True)
+        record(_entry(department, Event.STORE_CREATED, {"server": str(department.store_server or "")}))
+    department.store_ready = True
+
+
+def _entry(department: Department, event: Event, details: dict[str, Any]) -> Entry:
+    return Entry(
+        event=event,
+        organization_id=department.organization_id,
+        organization_name=department.organization.name,
+        department_id=department.pk,
+        department_name=department.name,
+        subject_kind="store",
+        subject_id=department.store_name,
+        details=details,
+    )

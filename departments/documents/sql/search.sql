@@ -1,0 +1,83 @@
+-- The best passages for a question, in one statement. Parameters: question, vector, candidates (of each side),
+-- reach (how many passages the full text may look at), weight (of the vector, 0 to 1), wanted.
+--
+-- 1. The question's lexemes with their BM25 inverse document frequencies. An unknown word has the highest there is.
+-- 2. Candidates by vector, and by any of the rarer lexemes (GIN), the best by BM25 as an inner product.
+-- 3. Every candidate of either side gets both scores; each is brought to 0 to 1 over all candidates and weighed.
+WITH asked AS MATERIALIZED (
+    SELECT
+        found.lexeme AS word,
+        coalesce(lexeme.passages, 0) AS frequency,
+        ln(1 + (corpus.passages - coalesce(lexeme.passages, 0) + 0.5::float8) / (coalesce(lexeme.passages, 0) + 0.5))
+            AS idf
+    FROM corpus
+    CROSS JOIN unnest(to_tsvector({language}::regconfig, %(question)s)) AS found
+    LEFT JOIN lexeme ON lexeme.word = found.lexeme
+),
+ordered AS (
+    SELECT word, sum(frequency) OVER (ORDER BY frequency, word) - frequency AS before FROM asked WHERE frequency > 0
+),
+asking AS MATERIALIZED (
+    SELECT
+        (
+            SELECT string_agg(array_to_tsvector(array[word])::text, ' | ')::tsquery
+            FROM ordered WHERE before < %(reach)s
+        ) AS query,
+        (
+            SELECT ('{{' || string_agg(place || ':' || idf, ',') || '}}/268435456')::sparsevec
+            FROM (SELECT place_of(word) AS place, round(sum(idf)::numeric, 4) AS idf FROM asked GROUP BY 1) AS placed
+        ) AS weights,
+        (SELECT coalesce(sum(idf), 0) FROM asked) AS total
+),
+by_vector AS MATERIALIZED (
+    SELECT id, row_number() OVER (ORDER BY distance) AS rank
+    FROM (
+        SELECT id, embedding <#> %(vector)s AS distance FROM passage WHERE searchable
+        ORDER BY embedding <#> %(vector)s LIMIT %(candidates)s
+    ) AS nearest
+),
+by_text AS MATERIALIZED (
+    SELECT id, row_number() OVER (ORDER BY distance, id) AS rank
+    FROM (
+        SELECT passage.id, passage.weights <#> asking.weights AS distance
+        FROM asking JOIN passage ON passage.lexemes @@ asking.query
+        WHERE passage.searchable
+        ORDER BY passage.weights <#> asking.weights, passage.id LIMIT %(candidates)s
+    ) AS fitting
+),
+scored AS MATERIALIZED (
+    SELECT
+        id, by_vector.rank AS vector_rank, by_text.rank AS text_rank,
+        -(passage.embedding <#> %(vector)s) AS similarity,
+        coalesce(-(passage.weights <#> asking.weights), 0) AS relevance
+    FROM by_vector FULL JOIN by_text USING (id) JOIN passage USING (id) CROSS JOIN asking
+),
+extremes AS (
+    SELECT
+        min(similarity) AS least_similar, max(similarity) AS most_similar,
+        min(relevance) AS least_relevant, max(relevance) AS most_relevant,
+        percentile_cont(0.5) WITHIN GROUP (ORDER BY similarity) AS background
+    FROM scored
+),
+best AS (
+    SELECT
+        scored.*, extremes.background,
+        %(weight)s * coalesce((similarity - least_similar) / nullif(most_similar - least_similar, 0), 0)
+        + (1 - %(weight)s) * coalesce((relevance - least_relevant) / nullif(most_relevant - least_relevant, 0), 0)
+        AS score
+    FROM scored CROSS JOIN extremes
+    ORDER BY score DESC, id LIMIT %(wanted)s
+)
+SELECT
+    version.document_id, passage.version_id, passage.ordinal, version.title, passage.heading_path, passage.locator,
+    passage.text, best.score, best.vector_rank, best.text_rank,
+    version.uploader_name AS uploader, version.uploaded_at,
+    best.similarity, best.relevance, best.background,
+    coalesce((
+        SELECT sum(asked.idf) FROM asked WHERE asked.word = ANY(tsvector_to_array(passage.lexemes))
+    ) / nullif(asking.total, 0), 0) AS coverage
+FROM best
+JOIN passage USING (id)
+JOIN version ON version.id = passage.version_id
+CROSS JOIN asking
+ORDER BY best.score DESC, best.id

@@ -1,0 +1,91 @@
+"""Background work on documents: read one, and find those that wait.
+
+Rules:
+- A task takes ids, and the work is in functions that tests call without Celery.
+- Both tasks may run any number of times and in parallel: the claim on a version decides who works on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from uuid import UUID
+
+from celery import shared_task
+
+from audit.database import DatabaseDown, fetch
+from departments.documents import ingest as ingesting
+from departments.documents.deletion import finish_deletions
+from departments.documents.store import StoreDown, open_store
+from departments.loop import run
+from departments.models import Department, Organization
+
+# One round of the sweep publishes this many documents of a department; the rest wait in their rows, in order.
+PUBLISHED_AT_ONCE = 100
+SWEPT_AT_ONCE = 8  # departments
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task(name="departments.documents.tasks.ingest")
+def ingest(department_id: str, version_id: str) -> None:
+    """Reads one version of a document, unless somebody else does or has."""
+    try:
+        run(ingest_one(UUID(department_id), UUID(version_id)))
+    except (StoreDown, DatabaseDown) as error:
+        logger.warning("document version %s waits: %s", version_id, error)
+
+
+@shared_task(name="departments.documents.tasks.sweep")
+def sweep() -> None:
+    """Publishes what waits or lapsed, ends what cannot be read, finishes deletions, in every department."""
+    run(sweep_all())
+
+
+async def ingest_one(department_id: UUID, version_id: UUID) -> None:
+    """Reads one version. A department that was closed meanwhile keeps its documents waiting."""
+    for department in await _departments(department_id):
+        await ingesting.ingest_version(department, version_id)
+
+
+async def sweep_all() -> None:
+    """One round for every department, a few at a time: one whose store is away must not hold up the others."""
+    turn = asyncio.Semaphore(SWEPT_AT_ONCE)
+    departments = await _departments()
+    ends = await asyncio.gather(
+        *(_sweep_in_turn(department, turn) for department in departments), return_exceptions=True
+    )
+    for department, end in zip(departments, ends, strict=True):
+        if isinstance(end, Exception):
+            # the operator sees it, the next round tries again
+            logger.error("documents of department %s could not be swept", department.pk, exc_info=end)
+
+
+async def _sweep_in_turn(department: Department, turn: asyncio.Semaphore) -> None:
+    async with turn:
+        try:
+            await sweep_department(department)
+        except StoreDown:
+            logger.warning("the store of department %s cannot be reached; the next sweep tries again", department.pk)
+
+
+async def sweep_department(department: Department) -> list[UUID]:
+    """One round for one department; the versions whose tasks were published."""
+    async with open_store(department) as store:
+        await finish_deletions(store)
+        for version in await store.fail_exhausted(ingesting.KILLS_WORKERS):
+            await ingesting.record_failure(department, version, "kills_workers")
+        due = await store.queue_due(PUBLISHED_AT_ONCE)
+    for version_id in due:
+        await ingesting.publish_task(department, version_id)
+    return due
+
+
+async def _departments(only: UUID | None = None) -> list[Department]:
+    """Active departments with a store, each with its organization in place."""
+    active = Department.objects.filter(is_active=True, store_ready=True).order_by()
+    departments = await fetch(active.filter(pk=only) if only else active)
+    companies = {company.pk: company for company in await fetch(Organization.objects.order_by())}
+    for department in departments:
+        department.organization = companies[department.organization_id]
+    return departments

@@ -1,0 +1,195 @@
+"""Current secrets, kept in this process for up to a minute.
+
+Rules:
+- A hit costs neither a thread nor a turn of the event loop: the chat path asks for a key on every call.
+- A miss reads the vault in a thread, once for all who wait in the same event loop.
+- Every real read is reported to `on_read` before anybody gets the value; if the report fails, so does the read.
+- A caller with a higher epoch than the entry's drops the entry (a rotation was announced); `forget` drops it too (the
+  provider answered 401). A read that began before does not bring the old value back.
+- While the vault is unavailable an entry serves on until 15 minutes after it was read, never after it was dropped. The
+  vault is then asked again every few seconds, not on every call.
+- Values live in memory only, and no longer than those 15 minutes after the last read of any secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from asgiref.sync import async_to_sync
+
+from departments.keys.vaults.base import SecretMissing, Vault, VaultUnavailable, Version
+
+FRESH_SECONDS = 60.0
+STALE_SECONDS = 15 * 60.0
+RETRY_SECONDS = 5.0
+
+logger = logging.getLogger(__name__)
+
+OnRead = Callable[[str, Version], Awaitable[None] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    version: Version
+    epoch: int
+    read_at: float
+    fresh_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Ticket:
+    """Who asked for what, and how often the name had been forgotten by then."""
+
+    name: str
+    epoch: int
+    forgotten: int
+
+
+class SecretCache:
+    """One per process. `clock` gives seconds that never go back.
+
+    `on_read(name, version)` may be a coroutine function (awaited in the caller's event loop) or a plain function (run
+    in the thread that serves blocking callers, or in a worker thread; it closes what it opens there).
+    """
+
+    def __init__(self, vault: Vault, on_read: OnRead, clock: Callable[[], float] = time.monotonic) -> None:
+        self._vault = vault
+        self._on_read = on_read
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._entries: dict[str, _Entry] = {}
+        self._forgotten: dict[str, int] = {}
+        self._turns: dict[str, threading.Lock] = {}
+        self._flights: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Ticket, asyncio.Task[Version]]]
+        self._flights = WeakKeyDictionary()
+
+    async def get(self, name: str, epoch: int) -> Version:
+        """The current version. SecretMissing, VaultRefused, VaultUnavailable, or what `on_read` raised."""
+        entry = self._fresh(name, epoch)
+        if entry is not None:
+            return entry.version
+        # Shielded: others wait for the same read, and one closed tab must not end it for them.
+        return await asyncio.shield(self._flight(self._ticket(name, epoch)))
+
+    def get_blocking(self, name: str, epoch: int) -> Version:
+        """As `get`, for threads without an event loop; threads that miss together read once."""
+        entry = self._fresh(name, epoch)
+        if entry is not None:
+            return entry.version
+        with self._turn(name):
+            entry = self._fresh(name, epoch)
+            return entry.version if entry is not None else self._load_blocking(self._ticket(name, epoch))
+
+    def forget(self, name: str) -> None:
+        """Drop the value, and the result of every read under way. For a key the provider has refused."""
+        with self._lock:
+            self._forgotten[name] = self._forgotten.get(name, 0) + 1
+            self._entries.pop(name, None)
+
+    def _fresh(self, name: str, epoch: int) -> _Entry | None:
+        entry = self._entries.get(name)
+        if entry is None:
+            return None
+        if entry.epoch < epoch:
+            self._drop(name, entry)
+            return None
+        return entry if self._clock() < entry.fresh_until else None
+
+    def _ticket(self, name: str, epoch: int) -> _Ticket:
+        with self._lock:
+            return _Ticket(name, epoch, self._forgotten.get(name, 0))
+
+    def _turn(self, name: str) -> threading.Lock:
+        with self._lock:
+            return self._turns.setdefault(name, threading.Lock())
+
+    def _flight(self, ticket: _Ticket) -> asyncio.Task[Version]:
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            flights = self._flights.setdefault(loop, {})
+        # Only this loop's thread touches its own flights.
+        if ticket not in flights:
+            task = loop.create_task(self._load(ticket))
+            flights[ticket] = task
+            task.add_done_callback(lambda done: _land(flights, ticket, done))
+        return flights[ticket]
+
+    async def _load(self, ticket: _Ticket) -> Version:
+        try:
+            version = await asyncio.to_thread(self._vault.get_current, ticket.name)
+        except VaultUnavailable as error:
+            return self._stale(ticket, error)
+        except SecretMissing:
+            self.forget(ticket.name)
+            raise
+        await self._report(ticket.name, version)
+        self._keep(ticket, version)
+        return version
+
+    def _load_blocking(self, ticket: _Ticket) -> Version:
+        try:
+            version = self._vault.get_current(ticket.name)
+        except VaultUnavailable as error:
+            return self._stale(ticket, error)
+        except SecretMissing:
+            self.forget(ticket.name)
+            raise
+        self._report_blocking(ticket.name, version)
+        self._keep(ticket, version)
+        return version
+
+    async def _report(self, name: str, version: Version) -> None:
+        if inspect.iscoroutinefunction(self._on_read):
+            await self._on_read(name, version)
+        else:
+            await asyncio.to_thread(self._on_read, name, version)
+
+    def _report_blocking(self, name: str, version: Version) -> None:
+        report: Callable[..., Any] = self._on_read
+        if inspect.iscoroutinefunction(report):
+            report = async_to_sync(report)
+        report(name, version)
+
+    def _keep(self, ticket: _Ticket, version: Version) -> None:
+        now = self._clock()
+        with self._lock:
+            self._entries = {name: entry for name, entry in self._entries.items() if _is_servable(entry, now)}
+            known = self._entries.get(ticket.name)
+            if self._forgotten.get(ticket.name, 0) != ticket.forgotten or (known and known.epoch > ticket.epoch):
+                return
+            self._entries[ticket.name] = _Entry(version, ticket.epoch, now, now + FRESH_SECONDS)
+
+    def _stale(self, ticket: _Ticket, error: VaultUnavailable) -> Version:
+        now = self._clock()
+        with self._lock:
+            entry = self._entries.get(ticket.name)
+            if entry is None or entry.epoch < ticket.epoch or not _is_servable(entry, now):
+                raise error
+            self._entries[ticket.name] = replace(
+                entry, fresh_until=min(now + RETRY_SECONDS, entry.read_at + STALE_SECONDS)
+            )
+        logger.warning("%s The value read %.0f s ago serves on.", error, now - entry.read_at)
+        return entry.version
+
+    def _drop(self, name: str, entry: _Entry) -> None:
+        with self._lock:
+            if self._entries.get(name) is entry:
+                del self._entries[name]
+
+
+def _is_servable(entry: _Entry, now: float) -> bool:
+    return now - entry.read_at < STALE_SECONDS
+
+
+def _land(flights: dict[_Ticket, asyncio.Task[Version]], ticket: _Ticket, task: asyncio.Task[Version]) -> None:
+    del flights[ticket]
+    if not task.cancelled():
+        task.exception()  # looked at, so that a read nobody waits for any longer does not complain

@@ -1,0 +1,45 @@
+"""The rotator: the one worker that writes secrets and reads admin keys; queue and, in production, role are its own."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from celery import shared_task
+
+from departments.keys import drift, rotation, triggers, usage_check
+
+SOON = 60.0  # seconds; what waits longer is found by the tick
+
+
+@shared_task(name="departments.keys.tasks.advance_rotation")
+def advance_rotation(rotation_id: str) -> None:
+    """Take a rotation's next steps, and come back when it has to wait for a moment only."""
+    wait = rotation.advance(UUID(rotation_id))
+    if wait is not None and wait < SOON:
+        advance_rotation.apply_async((rotation_id,), countdown=max(1.0, wait))
+
+
+@shared_task(name="departments.keys.tasks.tick_rotations")
+def tick_rotations() -> None:
+    """Start what is due by the clock or because somebody left, and go on with what waits."""
+    triggers.run_all()
+    for rotation_id in rotation.tick():
+        advance_rotation.delay(str(rotation_id))
+
+
+@shared_task(name="departments.keys.tasks.check_projects")
+def check_projects() -> None:
+    """Compare every project at the provider with what is wanted, and file what differs."""
+    drift.check_all()
+
+
+@shared_task(name="departments.keys.tasks.repair_finding")
+def repair_finding(finding_id: str, by: str | None = None, by_name: str = "") -> None:
+    """Put one finding right. Where that does not work, the finding says why."""
+    drift.repair_by_id(UUID(finding_id), UUID(by) if by else None, by_name)
+
+
+@shared_task(name="departments.keys.tasks.compare_usage")
+def compare_usage() -> None:
+    """Compare what the provider counted with what the record holds; what nobody logged is a leaked key."""
+    usage_check.check_all()

@@ -1,0 +1,163 @@
+"""Organizations, their departments and who belongs to them."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from zoneinfo import available_timezones
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
+from django.db import models
+
+from departments.roles import DepartmentRole
+
+
+def validate_time_zone(name: str) -> None:
+    if name not in available_timezones():
+        raise ValidationError(f"{name} is not a time zone. Write one such as Europe/Berlin.")
+
+
+def new_store_name() -> str:
+    """An opaque database name: every role can list the names of all databases, so a name must tell nothing."""
+    return f"cg_{secrets.token_hex(8)}"
+
+
+def default_provider() -> str:
+    return next(iter(settings.PROVIDERS))
+
+
+def default_chat_model() -> str:
+    return str(settings.CHAT_MODEL)
+
+
+class QueryPolicy(models.TextChoices):
+    """What of a question the record keeps. The conversation itself is its owner's and has its own retention."""
+
+    FULL = "full", "The whole text"
+    REDACTED = "redacted", "The text without e-mail addresses, phone, account and card numbers"
+    HASHED = "hashed", "A keyed hash only, by which a known question can be found"
+
+
+class Organization(models.Model):
+    """A company. A fresh install has one, and its people never see the word."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    slug = models.SlugField(unique=True)
+    name = models.CharField(max_length=120)
+    time_zone = models.CharField(
+        max_length=64,
+        default="UTC",
+        validators=[validate_time_zone],
+        help_text="A day of a budget begins at its midnight.",
+    )
+    conversation_days = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Days after which a conversation that nobody went on with is deleted. Empty: kept.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class StoreServer(models.Model):
+    """A PostgreSQL server on which departments' stores live. None: the control database's own server."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="store_servers")
+    name = models.CharField(max_length=120)
+    host = models.CharField(max_length=255)
+    port = models.PositiveIntegerField(default=5432)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["organization", "name"], name="store_server_name_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TypedSecrets(models.TextChoices):
+    """What happens to a question that looks as if it held a key, a card number or another secret."""
+
+    WARN = "warn", "Ask the person before it is sent"
+    BLOCK = "block", "Do not send it"
+    REDACT = "redact", "Take the secret out and send the rest"
+
+
+class Department(models.Model):
+    """A department: one store, one key, one budget, one set of rules for the assistant."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="departments")
+    slug = models.SlugField(help_text="Part of the address, such as /d/finance/.")
+    name = models.CharField(max_length=120)
+    instructions = models.TextField(
+        blank=True,
+        max_length=8000,
+        help_text="What the assistant is for and how it should answer. Never put a secret here.",
+    )
+    typed_secrets = models.CharField(
+        "secrets in questions",
+        max_length=8,
+        choices=TypedSecrets.choices,
+        default=TypedSecrets.WARN,
+        help_text="What happens to a question that looks as if it held a key, a card number or another secret.",
+    )
+    query_policy = models.CharField(
+        max_length=16,
+        choices=QueryPolicy.choices,
+        default=QueryPolicy.FULL,
+        help_text="What of a question the record keeps.",
+    )
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    provider = models.CharField(max_length=64, default=default_provider, help_text="A name in CHATGRID_PROVIDERS.")
+    model = models.CharField(max_length=120, default=default_chat_model)
+    key_epoch = models.PositiveIntegerField(default=1, editable=False, help_text="Rises with every rotation.")
+
+    store_name = models.CharField(max_length=63, unique=True, default=new_store_name, editable=False)
+    store_server = models.ForeignKey(StoreServer, on_delete=models.PROTECT, null=True, blank=True)
+    store_ready = models.BooleanField(default=False, editable=False)
+
+    members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership", related_name="departments")
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["organization", "slug"], name="department_slug_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        if self.provider not in settings.PROVIDERS:
+            raise ValidationError({"provider": f"Choose one of: {', '.join(settings.PROVIDERS)}."})
+
+
+class Membership(models.Model):
+    """A person's role in one department."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
+    department = models.ForeignKey(Department, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=16, choices=DepartmentRole.choices, default=DepartmentRole.MEMBER)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["department__name"]
+        constraints = [models.UniqueConstraint(fields=["user", "department"], name="membership_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.department}"
+
+    def clean(self) -> None:
+        if self.user_id and self.department_id and self.user.organization_id != self.department.organization_id:
+            raise ValidationError("The person and the department belong to different organizations.")

@@ -1,0 +1,226 @@
+"""Disguises in which a canary, a key or the department's rules could leave with an answer.
+
+Rules:
+- The answer is read as one text, however the provider cut it, in several views: letters and digits alone, hexadecimal
+  digits alone, words backwards. What stands between the letters (spaces, dots, line ends) hides nothing.
+- A canary is found whole: as it is, in either case, backwards, in base64 at each of its three alignments, in hex.
+- A key is found by decoding what begins like one in base64 or hex and asking `holds_key`; backwards by turning round.
+- The rules are found as a run of 60 letters and digits that stands in them, too. A department that shows its rules to
+  everybody passes "" for them.
+- Text is held back only from where a disguise could have begun. A reversed key shows its beginning last, so a word of
+  `LONG_WORD` characters is held from there on, and of the rules `RULES_DOUBT` letters are seen before holding starts.
+- Letters of a key or canary never give + or / in base64, so views without them lose nothing.
+
+The forms: https://datatracker.ietf.org/doc/html/rfc4648 for base64 (both alphabets) and hex.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+MEMORY = 1_200  # characters of a view that are kept: more than the longest disguise needs
+LONGEST_KEY = 230  # characters from "sk-" after which a text is a key or is none
+LONG_WORD = 16
+RULES_RUN = 60  # letters and digits in a row that make a leak
+RULES_DOUBT = 24
+
+# "sk-" in base64 by alignment, with the first bits of what follows, and the letters that complete the first group
+_BASE64_START = re.compile("c2st|NrL[T-X]|zay[01]")
+_BASE64_PADS = {"c": "", "N": "AH", "z": "AAB"}
+_BASE64_BEGINNING = re.compile(r"(?:c(?:2s?)?|N(?:rL?)?|z(?:ay?)?)\Z")
+_HEX_START = "736b2d"
+_KEY_TAIL = re.compile(rf"[A-Za-z0-9_-]{{{LONG_WORD},{LONGEST_KEY}}}\Z")
+_NOT_OF_A_KEY = re.compile(rb"[^A-Za-z0-9_-]")
+
+_NO_LETTER = re.compile("[^0-9A-Za-z]+")
+_NO_HEX = re.compile("[^0-9A-Fa-f]+")
+
+
+class Leaks:
+    """Reads an answer piece by piece. `rules` is the text that must not be repeated; "" allows it."""
+
+    def __init__(self, canary: str, holds_key: Callable[[str], bool], rules: str = "") -> None:
+        self._holds_key = holds_key
+        self._letters = _View(_NO_LETTER, base64_forms(canary))
+        self._folded = _View(_NO_LETTER, [canary, canary[::-1]], fold=True)
+        self._hex = _View(_NO_HEX, [canary.encode().hex(), canary.upper().encode().hex()], fold=True)
+        self._recent = ""
+        self._rules = _Run(rules)
+
+    def found(self, piece: str) -> str:
+        """Takes the next piece; the label of what the answer now holds, or ""."""
+        self._recent = (self._recent + piece)[-max(LONGEST_KEY + 1, len(piece) + LONGEST_KEY) :]
+        self._rules.add(piece)
+        marks = sum(view.add(piece) for view in (self._letters, self._folded, self._hex))  # each must take the piece
+        if marks:
+            return "canary"
+        if self._holds_encoded_key() or ("-ks" in self._recent and self._holds_key(self._recent[::-1])):
+            return "key"
+        return "rules" if self._rules.is_leak else ""
+
+    def doubtful(self, held: str) -> int:
+        """How many characters at the end of `held`, the text not shown yet, could belong to something forbidden."""
+        return max(
+            _characters(held, self._letters_in_doubt(), _NO_LETTER),
+            _characters(held, self._folded.overlap(), _NO_LETTER),
+            _characters(held, self._hex_in_doubt(), _NO_HEX),
+            self._rules.in_doubt(held),
+            len(word.group()) if (word := _KEY_TAIL.search(self._recent)) and self._ends_a_word(word) else 0,
+        )
+
+    def _ends_a_word(self, word: re.Match[str]) -> bool:
+        """Whether the match is the whole last word; a longer one than any key hides none."""
+        before = self._recent[word.start() - 1 : word.start()] if word.start() else ""
+        return not (before.isascii() and (before.isalnum() or before in {"-", "_"}))
+
+    def _holds_encoded_key(self) -> bool:
+        decoded = [*_from_base64(self._letters.text), *_from_hex(self._hex.text)]
+        # the second look is for a key right behind a letter, where the pattern would not take it for the beginning
+        return any(self._holds_key(text) or self._holds_key(text.replace("sk-", " sk-")) for text in decoded)
+
+    def _letters_in_doubt(self) -> int:
+        text = self._letters.text
+        for start in _BASE64_START.finditer(text, max(0, len(text) - LONGEST_KEY * 4 // 3)):
+            if _could_be_key(_base64_from(text, start)):
+                return max(len(text) - start.start(), self._letters.overlap())
+        beginning = _BASE64_BEGINNING.search(text, max(0, len(text) - 3))
+        return max(len(beginning.group()) if beginning else 0, self._letters.overlap())
+
+    def _hex_in_doubt(self) -> int:
+        text = self._hex.text
+        for at in _places(_HEX_START, text, max(0, len(text) - LONGEST_KEY * 2)):
+            if _could_be_key(_hex_from(text, at)):
+                return max(len(text) - at, self._hex.overlap())
+        return max(overlap(text, _HEX_START), self._hex.overlap())
+
+
+def base64_forms(canary: str) -> list[str]:
+    """The parts of a text's base64 that do not depend on what stands before and after it, by alignment and case."""
+    forms = []
+    for text in (canary.lower(), canary.upper()):
+        for before in range(3):
+            encoded = base64.b64encode(b"\0" * before + text.encode() + b"\0\0\0").decode()
+            first, last = -(-before * 4 // 3), (before + len(text)) * 4 // 3
+            forms.append(encoded[first:last])
+    return forms
+
+
+def overlap(text: str, mark: str) -> int:
+    """The longest end of `text` that begins `mark` without being all of it."""
+    at = text.find(mark[0], max(0, len(text) - len(mark) + 1))
+    while at >= 0:
+        if text.startswith(mark[: len(text) - at], at):
+            return len(text) - at
+        at = text.find(mark[0], at + 1)
+    return 0
+
+
+class _View:
+    """The latest of the answer without what `dropped` matches; `marks` must not come up in it."""
+
+    def __init__(self, dropped: re.Pattern[str], marks: list[str], *, fold: bool = False) -> None:
+        self.text = ""
+        self._dropped = dropped
+        self._marks = marks
+        self._fold = fold
+
+    def add(self, piece: str) -> bool:
+        """Takes the next piece; whether a mark has come up."""
+        kept = self._dropped.sub("", piece)
+        self.text = self.text[-MEMORY:] + (kept.lower() if self._fold else kept)
+        return any(mark in self.text for mark in self._marks)
+
+    def overlap(self) -> int:
+        return max(overlap(self.text, mark) for mark in self._marks)
+
+
+class _Run:
+    """How long the end of the answer has been repeating the rules, in letters and digits."""
+
+    def __init__(self, rules: str) -> None:
+        self._rules = _plain(rules)
+        self._pieces = _pieces_of(self._rules) if len(self._rules) >= RULES_RUN else frozenset[str]()
+        self._recent = ""
+        self._length = 0
+        self.is_leak = False
+
+    def add(self, piece: str) -> None:
+        if not self._pieces:
+            return
+        for letter in _plain(piece):
+            self._recent = self._recent[1 - RULES_RUN :] + letter
+            repeats = self._recent[-RULES_DOUBT:] in self._pieces
+            self._length = max(self._length + 1, RULES_DOUBT) if repeats else 0
+            if self._length >= RULES_RUN and self._recent in self._rules:
+                self.is_leak = True
+
+    def in_doubt(self, held: str) -> int:
+        """The characters of `held` that a run has reached after its first `RULES_DOUBT` letters, and the rest."""
+        wanted = self._length - RULES_DOUBT + 1 if self._length else 0
+        if wanted <= 0:
+            return 0
+        for back, letter in enumerate(reversed(held), start=1):
+            wanted -= len(_plain(letter))
+            if wanted <= 0:
+                return back
+        return len(held)
+
+
+@lru_cache(maxsize=64)
+def _pieces_of(rules: str) -> frozenset[str]:
+    """Every `RULES_DOUBT` letters in a row. A function of the text alone, so departments can share an entry."""
+    return frozenset(rules[at : at + RULES_DOUBT] for at in range(len(rules) - RULES_DOUBT + 1))
+
+
+def _plain(text: str) -> str:
+    return "".join(filter(str.isalnum, text.casefold()))
+
+
+def _characters(held: str, count: int, dropped: re.Pattern[str]) -> int:
+    """How many characters of `held` hold its last `count` that a view keeps."""
+    if not count:
+        return 0
+    for back, letter in enumerate(reversed(held), start=1):
+        count -= not dropped.match(letter)
+        if not count:
+            return back
+    return len(held)
+
+
+def _places(mark: str, text: str, start: int = 0) -> Iterable[int]:
+    return (match.start() for match in re.compile(mark).finditer(text, start))
+
+
+def _from_base64(text: str) -> Iterable[str]:
+    """What the text says in base64 from the first key-like beginning of each alignment on."""
+    starts = {_place_in_group(start): start for start in reversed(list(_BASE64_START.finditer(text)))}
+    return (_base64_from(text, start).decode("latin-1") for start in starts.values())
+
+
+def _from_hex(text: str) -> Iterable[str]:
+    starts = {at % 2: at for at in reversed(list(_places(_HEX_START, text)))}
+    return (_hex_from(text, at).decode("latin-1") for at in starts.values())
+
+
+def _place_in_group(start: re.Match[str]) -> int:
+    return (start.start() - len(_BASE64_PADS[start.group()[0]])) % 4
+
+
+def _base64_from(text: str, start: re.Match[str]) -> bytes:
+    """What base64 that begins with "sk-" says, whole groups of it only."""
+    pad = _BASE64_PADS[start.group()[0]]
+    encoded = pad + text[start.start() :]
+    return base64.b64decode(encoded[: len(encoded) // 4 * 4])[(len(pad) + 1) // 2 :]
+
+
+def _hex_from(text: str, at: int) -> bytes:
+    encoded = text[at:]
+    return bytes.fromhex(encoded[: len(encoded) // 2 * 2])
+
+
+def _could_be_key(decoded: bytes) -> bool:
+    """Whether more text could still make a key of it."""
+    return len(decoded) < LONGEST_KEY - 3 and not _NOT_OF_A_KEY.search(decoded)

@@ -1,0 +1,150 @@
+"""What the attacks share: every address of the product, filled in, and people with something worth stealing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+from uuid import UUID, uuid4
+
+from django.test import AsyncClient
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.urls.converters import UUIDConverter
+
+from chatgrid.chat.models import Conversation, Message
+from tests.company import Company, make_company
+from tests.departments.documents.shelf import LEAVE, TRAVEL, add, ready
+
+CSRF = "a" * 32  # a token as a browser would send it back
+STREAM = {"Accept": "text/event-stream"}
+SECRET_RULES = "Answer for the people of this office only. The gate code is not to be spoken of: nightingale-4471."
+
+
+@dataclass(frozen=True)
+class Route:
+    """A named address: its placeholders by name, and whether each is the id of an object."""
+
+    name: str
+    placeholders: dict[str, bool]
+    view: Any
+
+    @property
+    def has_object(self) -> bool:
+        return any(self.placeholders.values())
+
+    def address(self, values: dict[str, Any]) -> str:
+        return reverse(self.name, kwargs={name: values[name] for name in self.placeholders})
+
+
+@dataclass(frozen=True)
+class Loot:
+    """What belongs to Bob of HR and to HR: ids by the placeholder's name."""
+
+    company: Company
+    values: dict[str, Any]
+    answer: Message
+    document_id: UUID
+    version_id: UUID
+
+
+def routes(resolver: URLResolver | None = None, space: str = "") -> Iterator[Route]:
+    """Every named route of the URLconf, the console's and allauth's too."""
+    for entry in (resolver or get_resolver()).url_patterns:
+        if isinstance(entry, URLResolver):
+            yield from routes(entry, f"{entry.namespace}:" if entry.namespace else space)
+        elif isinstance(entry, URLPattern) and entry.name:
+            groups = entry.pattern.regex.groupindex
+            converters = entry.pattern.converters
+            placeholders = {name: isinstance(converters.get(name), UUIDConverter) for name in groups}
+            yield Route(f"{space}{entry.name}", placeholders, entry.callback)
+
+
+def product_routes() -> list[Route]:
+    """The pages that people work with: neither the console nor the sign-in."""
+    return [route for route in routes() if route.name.startswith(("chat:", "documents:")) or route.name == "home"]
+
+
+async def make_loot(company: Company | None = None) -> Loot:
+    """A conversation of Bob's with an answer in it, and a document of HR's that can be asked about."""
+    company = company or make_company()
+    company.hr.instructions = SECRET_RULES
+    company.hr.save()
+    ready(company.hr)
+    version = await add(company.hr, company.alice, LEAVE)
+    found = Conversation.objects.create(department=company.hr, owner=company.bob, title="Salaries of 2027")
+    Message.objects.create(conversation=found, role="person", text="What does the director earn?")
+    answer = Message.objects.create(conversation=found, role="assistant", call_id=uuid4(), text="Eleven crowns.")
+    values = {
+        "slug": "hr",
+        "conversation_id": found.pk,
+        "call_id": answer.call_id,
+        "document_id": version.document_id,
+        "version_id": version.id,
+    }
+    return Loot(company, values, answer, version.document_id, version.id)
+
+
+async def make_own(company: Company) -> Loot:
+    """The same for another company's HR, with other words in it."""
+    ready(company.hr)
+    version = await add(company.hr, company.alice, TRAVEL, "travel.md")
+    found = Conversation.objects.create(department=company.hr, owner=company.bob, title="Travel")
+    Message.objects.create(conversation=found, role="person", text="What are meals refunded with?")
+    answer = Message.objects.create(conversation=found, role="assistant", call_id=uuid4(), text="40 EUR.")
+    values = {
+        "slug": "hr",
+        "conversation_id": found.pk,
+        "call_id": answer.call_id,
+        "document_id": version.document_id,
+        "version_id": version.id,
+    }
+    return Loot(company, values, answer, version.document_id, version.id)
+
+
+async def send(client: AsyncClient, method: str, address: str, data: Any = None, **more: Any) -> tuple[int, bytes]:
+    """Status and whole body, streamed or not."""
+    # a GET's data would take the place of what stands behind the address's question mark
+    response = await getattr(client, method)(address, *([data or {}] if data or method != "get" else []), **more)
+    if response.streaming:
+        return response.status_code, b"".join([bytes(chunk) async for chunk in response.streaming_content])
+    return response.status_code, response.content
+
+
+async def raw(
+    path: bytes, *, method: str = "GET", headers: list[tuple[bytes, bytes]] | None = None, body: bytes = b""
+) -> tuple[int, dict[str, str], bytes]:
+    """A request as bytes on the wire would be: nothing is put right on the way, as Django's own client would."""
+    from chatgrid.asgi import application
+
+    address, _, query = path.partition(b"?")
+    scope = {
+        "type": "http", "http_version": "1.1", "method": method, "scheme": "http", "server": ("127.0.0.1", 80),
+        "client": ("127.0.0.1", 1), "path": unquote(address.decode("latin-1")), "raw_path": address,
+        "query_string": query,
+        "headers": headers or [],
+    }  # fmt: skip
+    waiting = [{"type": "http.request", "body": body}]
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        if waiting:
+            return waiting.pop()
+        await asyncio.Event().wait()
+        raise AssertionError("never")
+
+    async def keep(message: Any) -> None:
+        sent.append(message)
+
+    await application(scope, receive, keep)
+    start = next(message for message in sent if message["type"] == "http.response.start")
+    told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in start["headers"]}
+    return start["status"], told, b"".join(message.get("body", b"") for message in sent)
+
+
+async def follow_stream(client: AsyncClient, address: str, question: str, **more: str) -> str:
+    """What a browser receives for a question."""
+    status, body = await send(client, "post", address, {"question": question, **more}, headers=STREAM)
+    assert status == 200, body
+    return body.decode()

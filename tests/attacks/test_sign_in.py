@@ -1,0 +1,163 @@
+"""R12 to R15: signing in, passwords, who exists, and what a mere link may do."""
+
+from __future__ import annotations
+
+import ast
+import re
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.conf import settings
+from django.contrib.auth.forms import default_token_generator
+from django.core import mail
+from django.core.cache import cache
+from django.db import connection
+from django.test import AsyncClient, RequestFactory, override_settings
+from django.urls import reverse
+
+from audit.events import Event
+from audit.models import AuditEvent
+from departments.http import client_address
+from tests.attacks.places import Loot, product_routes, routes, send
+from tests.company import PASSWORD, Company, signed_in
+
+ROOT = Path(__file__).resolve().parents[2]
+PRODUCT = [path for folder in ("chatgrid", "departments", "audit") for path in (ROOT / folder).rglob("*.py")]
+# path -> why its random numbers need not be secret
+MAY_BE_RANDOM = {
+    "chatgrid/dev/": "stand-ins of a laptop: made-up answers and their times",
+    "departments/keys/vaults/labelled.py": "spreads the tries of several writers",
+}
+
+
+@pytest.mark.parametrize(
+    ("trusted", "forwarded", "seen"),
+    [
+        (0, "203.0.113.9", "127.0.0.1"),
+        (1, "203.0.113.9", "203.0.113.9"),
+        (1, "198.51.100.1, 203.0.113.9", "203.0.113.9"),
+        (2, "198.51.100.1, 203.0.113.9, 192.0.2.1", "203.0.113.9"),
+        (2, "203.0.113.9", "127.0.0.1"),
+        (1, "", "127.0.0.1"),
+    ],
+)
+def test_r12_an_address_is_what_our_own_proxies_saw(trusted: int, forwarded: str, seen: str) -> None:
+    request = RequestFactory().get("/", headers={"X-Forwarded-For": forwarded} if forwarded else {})
+    with override_settings(TRUSTED_PROXIES=trusted):
+        assert client_address(request) == seen
+
+
+def test_r12_no_other_company_s_sign_in_can_take_over_an_account() -> None:
+    """No sign-in by a third party is offered yet. When one is: issuer and subject, never the e-mail address."""
+    assert not any(app.startswith("allauth.socialaccount") for app in settings.INSTALLED_APPS)
+    assert tuple(map(int, version("django-allauth").split("."))) >= (65, 16, 1)
+    assert not [route.name for route in routes() if "social" in route.name or "oauth" in route.name]
+
+
+async def test_r13_a_reset_link_works_once_and_never_for_another_person(company: Company) -> None:
+    mail.outbox.clear()
+    cache.clear()
+    await AsyncClient().post(reverse("account_reset_password"), {"email": company.bob.email})
+    link = re.search(r"http://testserver(\S+)", mail.outbox[0].body)
+    assert link
+    chosen = {"password1": "another fine phrase", "password2": "another fine phrase"}
+    browser = AsyncClient()
+    page = await browser.get(link.group(1), follow=True)
+    await browser.post(page.request["path"], chosen)
+    assert b"password1" not in (await AsyncClient().get(link.group(1), follow=True)).content
+    key = default_token_generator.make_token(company.bob)
+    foreign = link.group(1).replace(link.group(1).rsplit("-", 1)[1], f"{key}/")
+    assert b"password1" not in (await AsyncClient().get(foreign, follow=True)).content
+
+
+async def test_r13_guessing_is_limited(company: Company) -> None:
+    cache.clear()
+    client = AsyncClient()
+    wrong = {"login": company.bob.email, "password": "wrong"}
+    for _ in range(6):
+        page = await client.post(reverse("account_login"), wrong)
+    assert b"Too many" in page.content
+    right = {"login": company.bob.email, "password": PASSWORD}
+    assert (await client.post(reverse("account_login"), right)).status_code == 200, "not even with the right one"
+    statuses = []
+    for _ in range(8):
+        response = await client.post(reverse("account_reset_password"), {"email": company.carol.email})
+        statuses.append(response.status_code)
+    assert 429 in statuses
+    cache.clear()
+
+
+def test_r13_no_security_code_uses_weak_random_numbers() -> None:
+    for path in PRODUCT:
+        if any(path.relative_to(ROOT).as_posix().startswith(start) for start in MAY_BE_RANDOM):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                assert "random" not in {alias.name for alias in node.names}, f"{path}: use the secrets module"
+            if isinstance(node, ast.ImportFrom):
+                assert node.module != "random", f"{path}: use the secrets module"
+
+
+def test_r13_no_exception_is_dead() -> None:
+    assert all((ROOT / start).exists() for start in MAY_BE_RANDOM)
+
+
+async def test_r14_known_and_unknown_addresses_cannot_be_told_apart(company: Company) -> None:
+    def neutral(body: bytes, email: str) -> str:
+        without_token = re.sub(r'name="csrfmiddlewaretoken" value="\w+"', "", body.decode())
+        return without_token.replace(email, "")
+
+    cache.clear()
+    mail.outbox.clear()
+    answers: dict[str, list[Any]] = {}
+    for email in (company.bob.email, "nobody@nowhere.example"):
+        for name, form in (
+            ("account_login", {"login": email, "password": "wrong"}),
+            ("account_reset_password", {"email": email}),
+        ):
+            status, body = await send(AsyncClient(), "post", reverse(name), form)
+            answers.setdefault(name, []).append((status, neutral(body, email)))
+    for name, (known, unknown) in answers.items():
+        assert known == unknown, name
+    assert [letter.to for letter in mail.outbox] == [[company.bob.email]], "no letter to a stranger"
+
+
+def rows() -> dict[str, int]:
+    """How many rows each table has, and a digest of them: what a GET must leave alone."""
+    found = {}
+    for model in apps.get_models():
+        if model._meta.label in {"audit.AuditEvent", "sessions.Session"} or model._meta.app_label == "audit":
+            continue
+        table = connection.ops.quote_name(model._meta.db_table)
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT coalesce(sum(hashtext({table}::text)::bigint), 0), count(*) FROM {table}")
+            found[model._meta.label] = cursor.fetchone()
+    return found
+
+
+async def test_r15_no_get_changes_anything(loot: Loot) -> None:
+    """Every route, as everybody who may open it; what is written is the record of a download and nothing else."""
+    values = loot.values | {"object_id": str(loot.company.bob.pk), "content_type_id": 1, "uidb36": "a", "key": "b"}
+    values |= {"app_label": "departments", "url": "nowhere"}
+    every = [route for route in routes() if set(route.placeholders) <= set(values)]
+    assert len(every) > 60
+    clients = [await signed_in(person) for person in (loot.company.alice, loot.company.ivan)]
+    before = rows()
+    recorded = set(AuditEvent.objects.values_list("id", flat=True))
+    for client in (*clients, AsyncClient()):
+        for route in every:
+            await send(client, "get", route.address(values))
+            await send(client, "head", route.address(values))
+    new = AuditEvent.objects.exclude(id__in=recorded).values_list("event", flat=True)
+    assert set(new) <= {Event.DOCUMENT_DOWNLOADED, Event.SECRET_READ}
+    assert rows() == before
+
+
+async def test_r15_a_script_that_is_signed_out_learns_nothing(loot: Loot) -> None:
+    for route in product_routes():
+        status, body = await send(AsyncClient(), "get", route.address(loot.values))
+        assert status in {302, 405}
+        assert b"Eleven crowns" not in body

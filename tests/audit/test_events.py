@@ -1,0 +1,143 @@
+"""Each thing that people do writes exactly its events: the table of what is logged.
+
+An action is done through the product; what it wrote for the company, and nothing else, is compared. Every event of the
+product is in the table, or stands in ELSEWHERE with the test that shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.test import AsyncClient
+from django.urls import reverse
+from django.utils import timezone
+
+from audit.events import Event
+from audit.models import AuditEvent
+from chatgrid.chat.models import Conversation
+from chatgrid.chat.retention import delete_expired_conversations
+from departments.calls.caller import CallFailed, CallRefused
+from tests.company import PASSWORD, Company, give_key, give_store, set_limit
+from tests.departments.calls.calling import ask, whole
+from tests.provider import Provider
+
+ROOT = Path(__file__).resolve().parents[2]
+Action = Callable[[Company], Awaitable[object]]
+
+
+async def sign_in(company: Company, password: str = PASSWORD) -> AsyncClient:
+    client = AsyncClient()
+    await client.post("/accounts/login/", {"login": company.bob.email, "password": password})
+    return client
+
+
+async def mistype_a_password(company: Company) -> None:
+    await sign_in(company, "not this one at all")
+
+
+async def sign_in_and_out(company: Company) -> None:
+    await (await sign_in(company)).post("/accounts/logout/")
+
+
+async def store_a_key(company: Company) -> None:
+    give_key(company.hr)
+
+
+async def make_a_store(company: Company) -> None:
+    give_store(company.hr)
+
+
+async def ask_a_question(company: Company) -> None:
+    give_key(company.hr)
+    await whole(ask(company))
+
+
+async def ask_without_a_key(company: Company) -> None:
+    with pytest.raises(CallFailed):
+        await whole(ask(company))
+
+
+async def ask_beyond_a_limit(company: Company) -> None:
+    give_key(company.hr)
+    set_limit(company, person=company.bob, tokens_per_day=10)
+    with pytest.raises(CallRefused):
+        await whole(ask(company))
+
+
+async def delete_a_conversation(company: Company) -> None:
+    made = await Conversation.objects.acreate(department=company.hr, owner=company.bob, title="Leave")
+    client = AsyncClient()
+    await client.aforce_login(company.bob)
+    await client.post(reverse("chat:delete", args=[made.pk]))
+
+
+async def rename_the_company(company: Company) -> None:
+    client = AsyncClient()
+    await client.aforce_login(company.ivan)
+    address = reverse("admin:departments_organization_change", args=[company.organization.pk])
+    await client.post(address, {"name": "Acme Europe", "time_zone": "Europe/Paris"})
+
+
+async def let_a_conversation_expire(company: Company) -> None:
+    company.organization.conversation_days = 30
+    company.organization.save()
+    made = await Conversation.objects.acreate(department=company.hr, owner=company.bob, title="Old")
+    old = timezone.now() - timedelta(days=31)
+    await Conversation.objects.filter(pk=made.pk).aupdate(updated_at=old)
+    delete_expired_conversations()
+
+
+TABLE: list[tuple[Action, list[Event]]] = [
+    (sign_in, [Event.SIGNED_IN]),
+    (mistype_a_password, [Event.SIGN_IN_REFUSED]),
+    (sign_in_and_out, [Event.SIGNED_IN, Event.SIGNED_OUT]),
+    (store_a_key, [Event.SECRET_STORED]),
+    (make_a_store, [Event.STORE_CREATED]),
+    (ask_a_question, [Event.SECRET_STORED, Event.CALL_REQUESTED, Event.CALL_ANSWERED]),
+    (ask_without_a_key, [Event.CALL_REFUSED]),
+    (ask_beyond_a_limit, [Event.SECRET_STORED, Event.CALL_REFUSED]),
+    (delete_a_conversation, [Event.SIGNED_IN, Event.CONVERSATION_DELETED]),
+    (rename_the_company, [Event.SIGNED_IN, Event.ADMIN_CHANGED]),
+    (let_a_conversation_expire, [Event.CONVERSATIONS_EXPIRED]),
+]
+
+# the beginning of an event's name -> where it is shown; a read of a secret names no company, so no table can hold it
+ELSEWHERE = {
+    "document:": "tests/departments/documents/test_ingest.py",
+    "secret:read": "tests/audit/test_sealer.py",
+    "rotation:": "departments/keys/rotation.py",
+    "key:access_ended": "departments/keys/key_people.py",
+    "project:": "departments/keys",
+    "drift:": "departments/keys/drift.py",
+    "store:deleted": "departments/documents/provision.py",
+    "limit:flood_refused": "chatgrid/flood.py",
+    "record:key_changed": "tests/audit/test_seals.py",
+    "record:month_dropped": "tests/audit/test_retention.py",
+    "record:texts_erased": "tests/audit/test_retention.py",
+    "record:export": "tests/audit/test_export.py",
+    "record:usage_unexplained": "tests/audit/test_reconciliation.py",
+}
+
+
+@pytest.mark.parametrize(("action", "expected"), TABLE, ids=[row[0].__name__ for row in TABLE])
+async def test_an_action_writes_exactly_its_events(
+    company: Company, provider: Provider, action: Action, expected: list[Event]
+) -> None:
+    await action(company)
+    written = AuditEvent.objects.filter(organization_id=company.organization.pk).order_by("at")
+    assert [event.event for event in written] == expected
+
+
+def test_every_event_is_in_the_table_or_shown_elsewhere() -> None:
+    here = {event for _, expected in TABLE for event in expected}
+    lost = [event for event in Event if event not in here and not any(event.startswith(each) for each in ELSEWHERE)]
+    assert not lost, f"Add an action that writes these to TABLE: {lost}"
+
+
+def test_no_entry_of_elsewhere_is_dead() -> None:
+    dead = [start for start in ELSEWHERE if not any(event.startswith(start) for event in Event)]
+    assert not dead
+    assert not [place for place in ELSEWHERE.values() if not (ROOT / place).exists()]

@@ -1,0 +1,260 @@
+"""Months end when their time has come, never before, and with proof. The database's clock is moved over 400 days."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from django.core.exceptions import ValidationError
+from django.core.files.storage import FileSystemStorage
+from django.db import IntegrityError, connection, transaction
+from django.forms import modelform_factory
+
+from audit.events import Event
+from audit.models import LegalHold, RetentionPolicy
+from audit.retention import ArchiveDamaged, archive, end_months, erase_texts, ranges, verify_archive
+from audit.verification import Kind
+from chatgrid.dev.services.bootstrap import APP, OWNER, RETENTION, SEALER
+from tests.audit.places import Record, copy_of, new_record
+
+SHORT, LONG = uuid4(), uuid4()
+
+
+@pytest.fixture(scope="module")
+def year(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
+    """400 days of life: every ten days an event of a company and a seal. For the last 200 days there is another."""
+    with new_record(tmp_path_factory.mktemp("year")) as record:
+        for day in range(-400, 1, 10):
+            record.move_clock(day)
+            make_month(record)
+            record.write_at(0, organization_id=SHORT)
+            if day > -200:
+                record.write_at(0, organization_id=LONG)
+            record.seal()
+        record.seal()
+        yield record
+
+
+@pytest.fixture
+def record(year: Record, tmp_path: Path) -> Iterator[Record]:
+    with copy_of(year, tmp_path) as copied:
+        assert copied.verify().findings == []
+        yield copied
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> FileSystemStorage:
+    return FileSystemStorage(location=tmp_path / "archive")
+
+
+def make_month(record: Record) -> None:
+    with record.as_role(OWNER) as owner:
+        owner.execute("SELECT audit_make_partition(audit_now()::date), audit_make_leaf_partition(audit_now()::date)")
+
+
+def keep(record: Record, organization: Any, days: int) -> None:
+    with record.as_role(APP) as app:
+        app.execute("INSERT INTO audit_retention_policy (organization_id, days) VALUES (%s, %s)", [organization, days])
+
+
+def run(record: Record, storage: FileSystemStorage) -> list[str]:
+    with record.as_role(RETENTION) as role:
+        return end_months(role, storage)
+
+
+def months(record: Record) -> int:
+    return int(record.ask("SELECT count(DISTINCT to_char(at, 'YYYY_MM')) FROM audit_event"))
+
+
+def oldest(record: Record) -> int:
+    """Age of the oldest event in days."""
+    return int(record.ask("SELECT extract(day FROM audit_now() - min(at)) FROM audit_event"))
+
+
+def test_a_month_is_archived_announced_sealed_and_only_then_dropped(record: Record, storage: FileSystemStorage) -> None:
+    before = months(record)
+    assert run(record, storage) == []
+    assert months(record) == before
+    assert storage.listdir("record")[1]
+    assert run(record, storage) == []
+    record.seal()
+    dropped = run(record, storage)
+    assert dropped
+    assert months(record) == before - len(dropped)
+    record.seal()
+    report = record.verify()
+    assert report.findings == []
+    assert report.expired_seals > 0
+
+
+def test_without_a_policy_a_year_is_kept(record: Record, storage: FileSystemStorage) -> None:
+    run(record, storage)
+    record.seal()
+    run(record, storage)
+    assert 365 <= oldest(record) < 365 + 31 + 10
+
+
+def test_months_end_at_the_longest_retention_of_those_in_them(record: Record, storage: FileSystemStorage) -> None:
+    keep(record, SHORT, 90)
+    keep(record, LONG, 150)
+    run(record, storage)
+    record.seal()
+    run(record, storage)
+    assert 150 <= oldest(record) < 150 + 31 + 10
+    record.seal()
+    assert record.verify().findings == []
+
+
+def test_nothing_goes_under_a_legal_hold(record: Record, storage: FileSystemStorage) -> None:
+    with record.as_role(APP) as app:
+        app.execute("INSERT INTO audit_legal_hold (organization_id, reason) VALUES (%s, 'a case')", [SHORT])
+    before = months(record)
+    run(record, storage)
+    record.seal()
+    assert run(record, storage) == []
+    assert months(record) == before
+    with record.as_role(APP) as app:
+        app.execute("UPDATE audit_legal_hold SET lifted_at = now()")
+    run(record, storage)
+    record.seal()
+    assert run(record, storage)
+
+
+def test_a_hold_that_comes_after_the_announcement_still_holds(record: Record, storage: FileSystemStorage) -> None:
+    run(record, storage)
+    record.seal()
+    with record.as_role(APP) as app:
+        app.execute("INSERT INTO audit_legal_hold (organization_id, reason) VALUES (%s, 'a case')", [SHORT])
+    assert run(record, storage) == []
+
+
+def test_an_event_that_comes_after_the_archive_means_a_new_archive(record: Record, storage: FileSystemStorage) -> None:
+    run(record, storage)
+    record.write_at(395, organization_id=SHORT)
+    record.seal()
+    first = set(storage.listdir("record")[1])
+    run(record, storage)
+    assert len(set(storage.listdir("record")[1]) - first) == 1
+    record.seal()
+    run(record, storage)
+    record.seal()
+    assert record.verify().faults == []
+
+
+def test_months_that_went_long_ago_are_still_accounted_for(record: Record, storage: FileSystemStorage) -> None:
+    """The events that announced them are gone themselves by then."""
+    for days in (0, 200, 420):
+        record.move_clock(days)
+        make_month(record)
+        record.seal()
+        run(record, storage)
+        record.seal()
+        run(record, storage)
+        record.seal()
+    assert record.ask("SELECT count(*) FROM audit_event WHERE at < now() + interval '1 day'") == 0
+    report = record.verify()
+    assert report.faults == []
+    assert report.expired_seals > 40
+
+
+@pytest.mark.parametrize("month_ago", [1, 2, 13])
+def test_the_database_itself_refuses_a_month_that_is_not_due_or_not_announced(record: Record, month_ago: int) -> None:
+    with record.as_role(RETENTION) as role, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        role.execute(
+            "SELECT audit_drop_month(to_char(audit_now() - make_interval(months => %s), 'YYYY_MM'))", [month_ago]
+        )
+
+
+@pytest.mark.parametrize("role", [APP, SEALER])
+def test_no_other_role_may_drop_a_month(record: Record, role: str) -> None:
+    with record.as_role(role) as connected, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connected.execute("SELECT audit_drop_month('2020_01')")
+
+
+def test_a_month_dropped_with_a_forged_announcement_before_its_time_is_found(record: Record) -> None:
+    """The application may write events, also this one; whoever also owns the database can then drop a young month."""
+    month = record.ask("SELECT to_char(audit_now() - interval '2 months', 'YYYY_MM')")
+    seals = record.ask(
+        "SELECT json_agg(json_build_array(n, n)) FROM audit_seal"
+        f" WHERE n IN (SELECT seal FROM audit_leaf WHERE to_char(at, 'YYYY_MM') = '{month}')"
+    )
+    record.write(event=Event.MONTH_DROPPED, subject_id=month, details={"seals": seals, "earlier": {}, "events": 0})
+    record.seal()
+    record.tamper(f"DROP TABLE audit_event_{month}", f"DROP TABLE audit_leaf_{month}")
+    kinds = {fault.kind for fault in record.verify().faults}
+    assert kinds == {Kind.MONTH_TOO_YOUNG, Kind.LEAF_MISSING}
+
+
+def test_a_damaged_archive_is_noticed(record: Record, storage: FileSystemStorage) -> None:
+    month = record.ask("SELECT to_char(min(at), 'YYYY_MM') FROM audit_event")
+    with record.as_role(RETENTION) as role:
+        archived = archive(role, month, storage)
+    path = Path(storage.path(archived.name))
+    whole = path.read_bytes()
+    path.chmod(0o600)
+    path.write_bytes(whole[:-9] + b"\x00" + whole[-8:])
+    with storage.open(archived.name) as stored, pytest.raises(ArchiveDamaged):
+        verify_archive(stored, archived.sha256, archived.events)
+
+
+def test_texts_end_with_their_own_company_and_their_events_stay(record: Record) -> None:
+    keep(record, SHORT, 90)
+    record.tamper("INSERT INTO audit_text (event_id, at, salt, text) SELECT id, at, '\\x00', 'asked' FROM audit_event")
+    events = record.ask("SELECT count(*) FROM audit_event")
+    with record.as_role(RETENTION) as role:
+        assert erase_texts(role) > 20
+        assert erase_texts(role) == 0
+    left = "SELECT extract(day FROM audit_now() - min(t.at)) FROM audit_text t JOIN audit_event e ON e.id = t.event_id"
+    assert record.ask(f"{left} WHERE organization_id = '{SHORT}'") <= 90
+    assert record.ask(f"{left} WHERE organization_id = '{LONG}'") > 180
+    assert record.ask("SELECT count(*) FROM audit_event") == events + 1
+    record.seal()
+    assert record.verify().findings == []
+
+
+def test_texts_stay_under_a_legal_hold(record: Record) -> None:
+    keep(record, SHORT, 90)
+    record.tamper("INSERT INTO audit_text (event_id, at, salt, text) SELECT id, at, '\\x00', 'asked' FROM audit_event")
+    with record.as_role(APP) as app:
+        app.execute("INSERT INTO audit_legal_hold (organization_id, reason) VALUES (%s, 'a case')", [SHORT])
+    with record.as_role(RETENTION) as role:
+        assert erase_texts(role) == 0
+
+
+def test_less_than_90_days_is_refused_by_form_model_and_database() -> None:
+    form = modelform_factory(RetentionPolicy, fields=["organization_id", "days"])(
+        {"organization_id": uuid4(), "days": 89}
+    )
+    assert "at least 90 days" in str(form.errors["days"])
+    with pytest.raises(ValidationError):
+        RetentionPolicy.objects.create(organization_id=uuid4(), days=89)
+    with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("INSERT INTO audit_retention_policy (organization_id, days) VALUES (%s, 89)", [uuid4()])
+    assert RetentionPolicy.objects.create(organization_id=uuid4(), days=90).days == 90
+
+
+def test_the_job_keeps_90_days_even_if_the_constraint_is_gone(record: Record, storage: FileSystemStorage) -> None:
+    record.tamper(
+        "ALTER TABLE audit_retention_policy DROP CONSTRAINT audit_retention_at_least_90_days",
+        f"INSERT INTO audit_retention_policy (organization_id, days) VALUES ('{SHORT}', 1), ('{LONG}', 1)",
+    )
+    run(record, storage)
+    record.seal()
+    run(record, storage)
+    assert oldest(record) >= 90
+
+
+def test_a_hold_is_made_with_its_reason() -> None:
+    hold = LegalHold.objects.create(organization_id=uuid4(), reason="Case 4711", set_by="Ivan")
+    assert LegalHold.objects.get(pk=hold.pk).lifted_at is None
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"), [([], []), ([4], [[4, 4]]), ([1, 2, 3, 7, 9, 10], [[1, 3], [7, 7], [9, 10]])]
+)
+def test_seals_are_named_as_ranges(numbers: list[int], expected: list[list[int]]) -> None:
+    assert ranges(numbers) == expected

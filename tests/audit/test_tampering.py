@@ -1,0 +1,226 @@
+"""The tamper matrix: every change, made with full rights over the database, is found, and the first bad place is named.
+
+The record under attack: seals 1 (empty), 2 (events 1-4), 3 (events 5-8), 4 (events 9-12), 5 (empty).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from audit.verification import Kind, Severity
+from tests.audit.places import Record, copy_of, new_record
+
+EVENT_6 = "(SELECT event_id FROM audit_leaf WHERE seq = 6)"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
+    with new_record(tmp_path_factory.mktemp("sound")) as record:
+        record.seal()
+        for _ in range(3):
+            record.write(4)
+            record.seal()
+        record.seal()
+        yield record
+
+
+@pytest.fixture
+def record(sound: Record, tmp_path: Path) -> Iterator[Record]:
+    with copy_of(sound, tmp_path) as copied:
+        assert copied.verify().findings == []
+        yield copied
+
+
+def forged_leaf(record: Record) -> str:
+    """A leaf that fits the changed event, as whoever reads our code can compute it."""
+    from psycopg import sql
+
+    from audit.leaves import columns, copy_rows, leaf_of_row
+
+    with record.as_role("chatgrid_app") as connection:
+        query = sql.SQL("SELECT {} FROM audit_event e WHERE id = " + EVENT_6).format(columns("e"))
+        return leaf_of_row(next(copy_rows(connection, query))).hex()
+
+
+def change_a_row(record: Record) -> None:
+    record.tamper(f"UPDATE audit_event SET actor_name = 'Nobody' WHERE id = {EVENT_6}")
+
+
+def change_the_time_of_a_row(record: Record) -> None:
+    record.tamper(f"UPDATE audit_event SET at = at + interval '1 microsecond' WHERE id = {EVENT_6}")
+
+
+def delete_a_row(record: Record) -> None:
+    record.tamper(f"DELETE FROM audit_event WHERE id = {EVENT_6}")
+
+
+def delete_row_and_leaf(record: Record) -> None:
+    record.tamper(f"DELETE FROM audit_event WHERE id = {EVENT_6}", "DELETE FROM audit_leaf WHERE seq = 6")
+
+
+def change_row_and_leaf(record: Record) -> None:
+    change_a_row(record)
+    record.tamper(f"UPDATE audit_leaf SET hash = '\\x{forged_leaf(record)}' WHERE seq = 6")
+
+
+def swap_two_leaves(record: Record) -> None:
+    record.tamper("UPDATE audit_leaf SET seq = CASE seq WHEN 6 THEN 7 ELSE 6 END WHERE seq IN (6, 7)")
+
+
+def move_a_leaf_to_another_seal(record: Record) -> None:
+    record.tamper("UPDATE audit_leaf SET seal = 2 WHERE seq = 6")
+
+
+def remove_a_middle_seal(record: Record) -> None:
+    record.tamper("DELETE FROM audit_seal WHERE n = 3")
+
+
+def remove_a_middle_seal_with_its_rows(record: Record) -> None:
+    record.tamper(
+        "DELETE FROM audit_event WHERE id IN (SELECT event_id FROM audit_leaf WHERE seal = 3)",
+        "DELETE FROM audit_leaf WHERE seal = 3",
+        "DELETE FROM audit_seal WHERE n = 3",
+    )
+
+
+def renumber_over_a_removed_seal(record: Record) -> None:
+    remove_a_middle_seal_with_its_rows(record)
+    record.tamper(
+        "UPDATE audit_leaf SET seq = seq - 4, seal = seal - 1 WHERE seal > 3",
+        "UPDATE audit_seal SET n = n - 1, first_seq = first_seq - 4, last_seq = last_seq - 4 WHERE n > 3",
+    )
+
+
+def change_a_seal(record: Record) -> None:
+    record.tamper("UPDATE audit_seal SET at = at - interval '1 day' WHERE n = 3")
+
+
+def sign_with_another_key(record: Record) -> None:
+    """Rewrite the chain from seal 3 on with a key of one's own; the anchors are not looked at."""
+    import secrets
+    from dataclasses import replace
+
+    from audit.seals import seals_after
+    from audit.signing import Ed25519Signer
+
+    forger = Ed25519Signer(secrets.token_bytes(32))
+    with record.as_role("chatgrid_app") as connection:
+        seals = seals_after(connection, 0, 10)
+    previous = seals[1]
+    for seal in seals[2:]:
+        forged = replace(seal, previous=previous.digest, public_key=forger.public_key, signature=b"")
+        previous = replace(forged, signature=forger.sign(forged.statement))
+        record.tamper(
+            f"UPDATE audit_seal SET previous = '\\x{forged.previous.hex()}',"
+            f" public_key = '\\x{forger.public_key.hex()}',"
+            f" signature = '\\x{previous.signature.hex()}' WHERE n = {seal.n}"
+        )
+    record.anchor.path.write_text("")
+
+
+def slip_in_a_back_dated_row(record: Record) -> None:
+    record.tamper(
+        "INSERT INTO audit_event (event, at) VALUES ('account:signed_in', clock_timestamp() - interval '40 days')"
+    )
+
+
+def slip_in_a_row_with_a_leaf(record: Record) -> None:
+    slip_in_a_back_dated_row(record)
+    record.tamper(
+        "INSERT INTO audit_leaf (seq, seal, event_id, at, hash)"
+        " SELECT 13, 4, id, at, sha256('x') FROM audit_event ORDER BY at LIMIT 1"
+    )
+
+
+def drop_a_partition(record: Record) -> None:
+    month = record.ask("SELECT to_char(min(at), 'YYYY_MM') FROM audit_event")
+    record.tamper(f"DROP TABLE audit_event_{month}", f"DROP TABLE audit_leaf_{month}")
+
+
+def cut_off_the_newest_seals(record: Record) -> None:
+    record.tamper(
+        "DELETE FROM audit_event WHERE id IN (SELECT event_id FROM audit_leaf WHERE seal >= 4)",
+        "DELETE FROM audit_leaf WHERE seal >= 4",
+        "DELETE FROM audit_seal WHERE n >= 4",
+    )
+
+
+def cut_off_and_seal_again(record: Record) -> None:
+    cut_off_the_newest_seals(record)
+    record.write(4)
+    record.seal()
+    record.seal()
+    record.seal()
+
+
+def empty_everything(record: Record) -> None:
+    record.tamper("DELETE FROM audit_event", "DELETE FROM audit_leaf", "DELETE FROM audit_seal")
+
+
+MATRIX: list[tuple[Callable[[Record], None], Kind, int | None, int | None]] = [
+    (change_a_row, Kind.EVENT_CHANGED, 3, 6),
+    (change_the_time_of_a_row, Kind.EVENT_MISSING, 3, 6),
+    (delete_a_row, Kind.EVENT_MISSING, 3, 6),
+    (delete_row_and_leaf, Kind.LEAF_MISSING, 3, 6),
+    (change_row_and_leaf, Kind.ROOT, 3, None),
+    (swap_two_leaves, Kind.ROOT, 3, None),
+    (move_a_leaf_to_another_seal, Kind.LEAF_FOREIGN, 3, 6),
+    (remove_a_middle_seal, Kind.SEAL_MISSING, 3, None),
+    (remove_a_middle_seal_with_its_rows, Kind.SEAL_MISSING, 3, None),
+    (renumber_over_a_removed_seal, Kind.CHAIN, 3, None),
+    (change_a_seal, Kind.SIGNATURE, 3, None),
+    (sign_with_another_key, Kind.KEY, 3, None),
+    (slip_in_a_back_dated_row, Kind.UNSEALED, None, None),
+    (slip_in_a_row_with_a_leaf, Kind.BEYOND, 6, 13),
+    (drop_a_partition, Kind.LEAF_MISSING, 2, 1),
+    (cut_off_the_newest_seals, Kind.ANCHOR_MISSING, 4, None),
+    (cut_off_and_seal_again, Kind.ANCHOR_DIFFERS, 4, None),
+    (empty_everything, Kind.ANCHOR_MISSING, 1, None),
+]
+
+
+@pytest.mark.parametrize(("attack", "kind", "seal", "seq"), MATRIX, ids=[row[0].__name__ for row in MATRIX])
+def test_an_attack_with_full_rights_is_found(
+    record: Record, attack: Callable[[Record], None], kind: Kind, seal: int | None, seq: int | None
+) -> None:
+    attack(record)
+    first = record.verify().first_fault
+    assert first is not None
+    assert (first.kind, first.seal, first.seq) == (kind, seal, seq)
+
+
+def test_without_anchors_cut_off_seals_would_not_be_found(record: Record) -> None:
+    """Why anchors are not optional."""
+    cut_off_the_newest_seals(record)
+    assert record.verify(anchors=[]).faults == []
+
+
+def test_a_back_dated_row_that_was_sealed_later_stays_visible(record: Record) -> None:
+    slip_in_a_back_dated_row(record)
+    record.seal()
+    report = record.verify()
+    assert report.faults == []
+    (finding,) = report.findings
+    assert (finding.kind, finding.severity, finding.seal) == (Kind.LATE, Severity.REMARK, 6)
+    assert "while seals were made" in finding.words
+
+
+def test_a_record_that_nobody_seals_any_more_is_found(record: Record) -> None:
+    record.move_clock(days=1)
+    first = record.verify().first_fault
+    assert first is not None
+    assert (first.kind, first.seal) == (Kind.STALE, 5)
+
+
+def test_a_record_without_any_seal_is_found(tmp_path: Path) -> None:
+    with new_record(tmp_path) as record:
+        assert [each.kind for each in record.verify(anchors=[]).faults] == [Kind.NO_SEAL]
+
+
+def test_trust_can_come_from_the_anchors_alone(record: Record) -> None:
+    report = record.verify(trusted=[])
+    assert report.findings == []
+    assert len(report.keys) == 1

@@ -1,0 +1,1 @@
+"""Benches: `make bench`. They print figures and judge nothing; docs/performance.md says under which conditions."""

@@ -1,0 +1,62 @@
+"""Fixtures that every test may use. tests/stack.py has started the services before this file is read."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import uvicorn
+from django.core.cache import cache
+from django.core.management import call_command
+
+from chatgrid.dev.openai_simulator.app import make_app
+from departments.documents.pools import close_pools
+from tests.company import Company, make_company
+from tests.provider import Provider
+from tests.stack import CONTROL_DATABASE, PROVIDER_PORT, STACK
+
+
+@pytest.fixture(scope="session", autouse=True)
+def django_db_setup(django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
+    """The control database of this worker, migrated by its owner and open to every test."""
+    django_db_blocker.unblock()
+    STACK.postgres.create_control_database(CONTROL_DATABASE)
+    call_command("migrate", database="owner", verbosity=0)
+    cache.clear()
+    yield
+    django_db_blocker.restore()
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[Provider]:
+    """The OpenAI simulator on a real port, and the switches that make it misbehave."""
+    app = make_app()
+    server = uvicorn.Server(uvicorn.Config(app, port=PROVIDER_PORT, log_level="error", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield Provider(f"http://127.0.0.1:{PROVIDER_PORT}")
+    server.should_exit = True
+    thread.join(timeout=10)
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def no_idle_stores() -> AsyncIterator[None]:
+    """Connections to the stores of one file's companies are given back with it: there are hundreds in a run."""
+    yield
+    await close_pools()
+
+
+@pytest.fixture
+def company() -> Company:
+    """A company of its own for each test: see tests/company.py for who is who."""
+    return make_company()
+
+
+@pytest.fixture
+def other_company() -> Company:
+    """A second one, which must see nothing of the first."""
+    return make_company()

@@ -1,0 +1,107 @@
+"""What of a question the record keeps: the department decides, and what it does not want is nowhere in the record."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+import pytest
+
+from audit.models import AuditText
+from departments.calls import query_policy
+from departments.calls.caller import CallFailed
+from departments.calls.personal_data import redact
+from departments.calls.query_policy import digest_of
+from departments.keys.reader import secret_cache
+from departments.keys.vaults import VaultUnavailable
+from departments.models import QueryPolicy
+from tests.company import Company, give_key
+from tests.departments.calls.calling import ask, events, whole
+from tests.provider import Provider
+
+
+def ready(company: Company, policy: QueryPolicy) -> None:
+    give_key(company.hr)
+    company.hr.query_policy = policy
+    company.hr.save(update_fields=["query_policy"])
+
+
+def kept_of(company: Company) -> list[AuditText]:
+    return list(AuditText.objects.filter(event_id__in=[event.id for event in events(company)]))
+
+
+async def test_the_full_text_is_kept_apart_under_its_salted_hash(company: Company, provider: Provider) -> None:
+    ready(company, QueryPolicy.FULL)
+    question = ask(company)
+    await whole(question)
+    (kept,) = kept_of(company)
+    assert kept.text == question.question
+    expected = hashlib.sha256(bytes(kept.salt) + kept.text.encode()).hexdigest()
+    assert {event.query_hash for event in events(company)} == {expected}
+
+
+async def test_a_keyed_hash_keeps_no_text_and_is_found_by_hashing_the_searched_text(
+    company: Company, provider: Provider
+) -> None:
+    ready(company, QueryPolicy.HASHED)
+    question = ask(company)
+    await whole(question)
+    assert kept_of(company) == []
+    searched = await digest_of(company.hr, f"  {question.question.upper()} ")
+    assert {event.query_hash for event in events(company)} == {searched}
+    assert searched.startswith("hmac-sha256:")
+    assert searched != await digest_of(company.finance, question.question)
+    assert searched != await digest_of(company.hr, question.question + " more")
+
+
+async def test_without_its_key_there_is_no_hash_and_no_call(
+    company: Company, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready(company, QueryPolicy.HASHED)
+    name = query_policy.secret_name(company.hr)
+    read = secret_cache().get
+
+    async def away(asked: str, epoch: int) -> object:
+        if asked == name:
+            raise VaultUnavailable("away")
+        return await read(asked, epoch)
+
+    monkeypatch.setattr(secret_cache(), "get", away)
+    with pytest.raises(CallFailed):
+        await whole(ask(company))
+    assert [event.details["reason"] for event in events(company)] == ["pepper_unavailable"]
+    assert kept_of(company) == []
+
+
+async def test_a_redacted_text_is_kept_without_personal_data(company: Company, provider: Provider) -> None:
+    ready(company, QueryPolicy.REDACTED)
+    question = ask(company, question="Write to mara.lind@acme.example about DE89 3704 0044 0532 0130 00, please.")
+    await whole(question)
+    (kept,) = kept_of(company)
+    assert kept.text == "Write to [e-mail] about [account], please."
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a.b+c@sub.acme.example!", "[e-mail]!"),
+        ("IBAN GB29NWBK60161331926819.", "IBAN [account]."),
+        ("GB29NWBK60161331926818 fails its check", "GB29NWBK60161331926818 fails its check"),
+        ("card 4111 1111 1111 1111", "card [card]"),
+        ("order 4111 1111 1111 1112", "order 4111 1111 1111 1112"),
+        ("call +49 30 901820-0 now", "call [phone] now"),
+        ("call 0151/23456789", "call [phone]"),
+        ("in 2026 we had 1200 visits on 12.05.2026", "in 2026 we had 1200 visits on 12.05.2026"),
+        ("§ 12 para. 3, invoice 20260512-77", "§ 12 para. 3, invoice 20260512-77"),
+        ("sk-" + "proj-" + "a" * 40, "[key]"),
+    ],
+)
+def test_patterns_find_what_has_a_form_and_leave_what_has_not(text: str, expected: str) -> None:
+    assert redact(text) == expected
+
+
+@pytest.mark.parametrize("unit", ["a", "a@", "1 ", "+1-", "DE89 ", "a.", "00 1(", "sk-"])
+def test_no_text_takes_long(unit: str) -> None:
+    started = time.perf_counter()
+    redact(unit * (100_000 // len(unit)))
+    assert time.perf_counter() - started < 1.0

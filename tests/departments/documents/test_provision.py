@@ -1,0 +1,164 @@
+"""A department's store: made once, closed to everybody else, deleted with a receipt."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.core.files.storage import default_storage
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from audit.events import Event
+from audit.models import AuditEvent
+from departments.documents import provision, schema
+from departments.documents.credentials import Credential, credential_name, parse_credential
+from departments.documents.provision import ProvisioningImpossible, delete_store, provision_store
+from departments.documents.records import State
+from departments.documents.store import NoStore, StoreDown, open_store
+from departments.keys.reader import current_vault, secret_cache
+from departments.keys.secret import Secret
+from departments.keys.vaults import SecretMissing
+from departments.loop import run
+from departments.models import Department
+from tests.company import Company
+from tests.departments.documents.shelf import LEAVE, add, events, execute, ready, upload
+from tests.provider import Provider
+
+
+def credential_of(department: Department) -> Credential:
+    return parse_credential(current_vault().get_current(credential_name(department)))
+
+
+def enter(credential: Credential, database: str | None = None) -> psycopg.Connection[tuple[object, ...]]:
+    return psycopg.connect(
+        make_conninfo(credential.conninfo(), dbname=database or credential.database), autocommit=True
+    )
+
+
+def test_a_store_is_made_once_and_recorded_once(company: Company) -> None:
+    provision_store(company.hr)
+    first = credential_of(company.hr)
+    provision_store(company.hr)
+    company.hr.refresh_from_db()
+    assert company.hr.store_ready
+    assert credential_of(company.hr).version == first.version
+    assert events(company.hr) == [Event.STORE_CREATED]
+    with enter(first) as store:
+        assert store.execute("SELECT max(version) FROM store_schema").fetchone() == (schema.newest(),)
+
+
+def test_the_password_is_nowhere_but_in_the_secret_manager(company: Company) -> None:
+    provision_store(company.hr)
+    password = credential_of(company.hr).password.reveal()
+    assert password not in repr(credential_of(company.hr))
+    for event in AuditEvent.objects.filter(department_id=company.hr.pk):
+        assert password not in str(event.details)
+
+
+@pytest.mark.parametrize("step", ["_make_role", "_make_database", "upgrade", "_note_ready"])
+def test_a_crash_at_any_step_is_resumed_with_the_same_password(
+    company: Company, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def crash(*_: object) -> None:
+        raise RuntimeError(step)
+
+    monkeypatch.setattr(provision, step, crash)
+    with pytest.raises(RuntimeError, match=step):
+        provision_store(company.hr)
+    begun = credential_of(company.hr)
+    monkeypatch.undo()
+    company.hr.refresh_from_db()
+    assert not company.hr.store_ready
+    provision_store(company.hr)
+    assert credential_of(company.hr).version == begun.version
+    assert events(company.hr) == [Event.STORE_CREATED]
+
+
+def test_no_department_can_enter_anothers_store_or_any_other_database(company: Company, other_company: Company) -> None:
+    for department in (company.hr, company.finance, other_company.hr):
+        provision_store(department)
+    hr = credential_of(company.hr)
+    control = settings.DATABASES["default"]["NAME"]
+    others = [company.finance.store_name, other_company.hr.store_name, control, "postgres", settings.STORE_TEMPLATE]
+    for database in others:
+        with pytest.raises(psycopg.OperationalError):
+            enter(hr, database)
+    with enter(hr) as store, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        store.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(company.finance.store_name)))
+    app = conninfo_to_dict(make_conninfo(hr.conninfo(), user=settings.DATABASES["default"]["USER"],
+                                         password=settings.DATABASES["default"]["PASSWORD"]))  # fmt: skip
+    with pytest.raises(psycopg.OperationalError, match="permission denied"):
+        psycopg.connect(make_conninfo(**app))
+    with pytest.raises(psycopg.OperationalError, match="permission denied"):
+        psycopg.connect(settings.PROVISIONER_URL, dbname=company.hr.store_name)
+
+
+def test_a_departments_role_has_no_rights_beyond_its_own_database(company: Company) -> None:
+    provision_store(company.hr)
+    with enter(credential_of(company.hr)) as store:
+        refused = ("CREATE ROLE x", "CREATE DATABASE x", "COPY draft FROM PROGRAM 'id'", "DROP EXTENSION vector")
+        for statement in refused:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                store.execute(statement)
+
+
+def test_departments_of_the_same_name_in_two_companies_share_nothing(company: Company, other_company: Company) -> None:
+    provision_store(company.hr)
+    provision_store(other_company.hr)
+    mine, theirs = credential_of(company.hr), credential_of(other_company.hr)
+    assert mine.database != theirs.database
+    assert mine.password != theirs.password
+
+
+def test_without_a_provisioner_it_says_which_setting_is_missing(company: Company, settings: object) -> None:
+    settings.PROVISIONER_URL = ""  # type: ignore[attr-defined]
+    with pytest.raises(ProvisioningImpossible, match="CHATGRID_PROVISIONER_URL"):
+        provision_store(company.hr)
+
+
+def test_deleting_a_store_leaves_nothing_but_the_receipt(company: Company, provider: Provider) -> None:
+    hr = ready(company.hr)
+    run(upload(hr, company.alice, LEAVE))
+    credential = credential_of(hr)
+    receipt = delete_store(hr)
+    assert (receipt.originals, receipt.secret_versions) == (1, (credential.version,))
+    with pytest.raises(psycopg.OperationalError):
+        enter(credential)
+    with pytest.raises(SecretMissing):
+        current_vault().get_current(credential_name(hr))
+    assert default_storage.listdir(str(hr.pk))[1] == []
+    assert events(hr)[-1] == Event.STORE_DELETED
+    with pytest.raises(NoStore):
+        run(upload(hr, company.alice, LEAVE))
+    assert delete_store(hr).originals == 0  # again, after a crash
+
+
+async def test_a_password_that_was_changed_is_read_again(company: Company, provider: Provider) -> None:
+    hr = ready(company.hr)
+    assert (await add(hr, company.alice, LEAVE)).state is State.LIVE
+    old = credential_of(hr)
+    await execute(hr, "ALTER ROLE CURRENT_USER PASSWORD 'another phrase'")
+    name, vault = credential_name(hr), current_vault()
+    changed = vault.get_current(name).value.reveal().replace(old.password.reveal(), "another phrase")
+    vault.stage(name, "0" * 32, Secret(changed))
+    vault.promote(name, "0" * 32, old.version)
+    secret_cache().forget(name)
+    async with open_store(hr) as store:
+        assert (await store.count()).live == 1
+
+
+async def test_a_store_that_cannot_be_reached_gives_a_sentence(
+    company: Company, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hr = ready(company.hr)
+    monkeypatch.setattr("departments.documents.pools.TIMEOUT", 0.5)
+    await execute(hr, "ALTER ROLE CURRENT_USER PASSWORD 'nobody knows'")
+    from departments.documents.pools import close_pools
+
+    await close_pools()
+    with pytest.raises(StoreDown) as down:
+        async with open_store(hr) as store:
+            await store.count()
+    assert "Try again" in down.value.sentence
+    assert hr.store_name not in down.value.sentence

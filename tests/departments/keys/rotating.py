@@ -1,0 +1,215 @@
+"""What tests of rotation share: a provider in memory with its Admin API, a clock to turn, a department to rotate."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from audit.events import Event
+from audit.models import AuditEvent
+from departments.keys import rotation as rotating
+from departments.keys.admin_api import AdminApiError, AdminKeyMissing, AdminRejected, ApiKey, NewKey, ServiceAccount
+from departments.keys.reader import KeyOrigin, key_document, key_name, note_provider_key
+from departments.keys.rotation_job import Tools
+from departments.keys.rotation_models import Rotation
+from departments.keys.secret import Secret
+from departments.keys.trial import Verdict
+from departments.keys.vaults import Vault
+from departments.models import Department, Organization
+from tests.company import make_key
+
+PROJECT = "proj_1"
+
+
+@dataclass
+class Clock:
+    """Time that passes when it is told to. It begins at the real time, because the database has its own clock."""
+
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def now(self) -> datetime:
+        return self.at
+
+    def turn(self, **by: float) -> None:
+        self.at += timedelta(**by)
+
+
+@dataclass
+class MemoryProvider:
+    """One project at a provider: its accounts and keys, and what it was told to refuse."""
+
+    clock: Clock
+    accounts: dict[str, ServiceAccount] = field(default_factory=dict)
+    live: dict[str, tuple[ApiKey, Secret]] = field(default_factory=dict)
+    deleted: list[str] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)  # what the next trials say, whatever the key
+    failing: AdminApiError | None = None
+    has_admin_key: bool = True
+    deletes_keys: bool = True
+    before_deletion: list[object] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    # -- the Admin API
+
+    @contextmanager
+    def _opened(self) -> Iterator[MemoryProvider]:
+        yield self
+
+    def open_admin(self, organization: Organization) -> object:
+        return self._opened() if self.has_admin_key else AdminKeyMissing(organization.name)
+
+    def _answer(self) -> None:
+        if self.failing is not None:
+            raise self.failing
+
+    def list_keys(self, project_id: str) -> list[ApiKey]:
+        self._answer()
+        return [key for key, _ in self.live.values()]
+
+    def list_service_accounts(self, project_id: str) -> list[ServiceAccount]:
+        self._answer()
+        return list(self.accounts.values())
+
+    def create_service_account(self, project_id: str, name: str) -> ServiceAccount:
+        self._answer()
+        account = ServiceAccount(f"svc_{next(self._numbers)}", name, "none", self.clock.now())
+        self.accounts[account.id] = account
+        return account
+
+    def grant_role(self, project_id: str, account_id: str) -> ServiceAccount:
+        self.accounts[account_id] = replace(self.accounts[account_id], role="member")
+        return self.accounts[account_id]
+
+    def create_key(
+        self, project_id: str, account_id: str, name: str, *, expires_in: timedelta, scopes: Sequence[str] = ()
+    ) -> NewKey:
+        self._answer()
+        assert project_id == PROJECT
+        return self.add(account_id, name, self.clock.now() + expires_in)
+
+    def delete_key(self, project_id: str, key_id: str) -> bool:
+        self._answer()
+        if not self.deletes_keys and key_id in self.live:
+            raise AdminRejected("not alone")
+        return self._end(key_id)
+
+    def retire_key(self, project_id: str, key_id: str) -> str:
+        return "key" if self.delete_key(project_id, key_id) else "gone"
+
+    def delete_service_account(self, project_id: str, account_id: str) -> bool:
+        self._answer()
+        for key_id in [key.id for key, _ in self.live.values() if key.owner_id == account_id]:
+            self._end(key_id)
+        return self.accounts.pop(account_id, None) is not None
+
+    # -- the models
+
+    def look(self, department: Department, key: Secret) -> Verdict:
+        if self.verdicts:
+            return self.verdicts.pop(0)
+        return Verdict.ALIVE if any(value == key for _, value in self.live.values()) else Verdict.DEAD
+
+    def try_out(self, department: Department, key: Secret, version: str) -> Verdict:
+        return self.look(department, key)
+
+    # -- what a test does to it
+
+    def add(self, account_id: str, name: str, expires_at: datetime | None, value: Secret | None = None) -> NewKey:
+        key_id, value = f"key_{next(self._numbers)}", value or make_key()
+        tail = value.reveal()[-4:]
+        listed = ApiKey(
+            key_id, name, "service_account", account_id, True, self.clock.now(), None, expires_at, _tail=tail
+        )
+        self.live[key_id] = (listed, value)
+        return NewKey(key_id, name, value, self.clock.now(), expires_at)
+
+    def used(self, key_id: str) -> None:
+        key, value = self.live[key_id]
+        self.live[key_id] = (replace(key, last_used_at=self.clock.now()), value)
+
+    def _end(self, key_id: str) -> bool:
+        for look in self.before_deletion:
+            look(key_id)  # type: ignore[operator]
+        if key_id not in self.live:
+            return False
+        del self.live[key_id]
+        self.deleted.append(key_id)
+        return True
+
+
+@dataclass
+class Stage:
+    """A department whose key is in `vault` and alive at `provider`."""
+
+    department: Department
+    vault: Vault
+    provider: MemoryProvider
+    clock: Clock
+    first_key: str = ""
+
+    @property
+    def tools(self) -> Tools:
+        provider = self.provider
+        return Tools(self.vault, provider.open_admin, provider.look, provider.try_out, self.clock.now)  # type: ignore[arg-type]
+
+    @property
+    def name(self) -> str:
+        return key_name(self.department)
+
+    def install(self, *, made_by_us: bool = True) -> None:
+        """The first key: made through the Admin API, or pasted, so that nothing but its value is known."""
+        account = self.provider.create_service_account(PROJECT, "chatgrid")
+        key = self.provider.add(account.id, "first", None)
+        self.first_key = key.id
+        origin = KeyOrigin(key.id, PROJECT, account.id) if made_by_us else None
+        version = str(uuid.uuid4())
+        self.vault.stage(self.name, version, key_document(key.value, version, origin))
+        self.vault.promote(self.name, version, None)
+        self.vault.drop_stage(self.name, version)
+        note_provider_key(self.department, key.value, version, origin)
+        self.department.refresh_from_db()
+
+    def start(self, trigger: str = "button", **options: object) -> Rotation:
+        return rotating.start(self.department, trigger, **options)  # type: ignore[arg-type]
+
+    def step(self, rotation: Rotation) -> Rotation:
+        """One go of a worker."""
+        rotating.advance(rotation.pk, self.tools)
+        rotation.refresh_from_db()
+        return rotation
+
+    def run(self, rotation: Rotation, most: int = 60) -> Rotation:
+        """Workers until the rotation is closed, the clock turned to whenever it wants to be looked at again."""
+        for _ in range(most):
+            self.step(rotation)
+            if rotation.closed_at:
+                return rotation
+            wake = max(filter(None, (rotation.not_before, rotation.claimed_until, self.clock.now())))
+            self.clock.at = wake + timedelta(seconds=1)
+        raise AssertionError(f"the rotation does not end: {rotation.step}, {rotation.problem}")
+
+    def run_to(self, rotation: Rotation, step: str) -> Rotation:
+        for _ in range(60):
+            if rotation.step == step:
+                return rotation
+            self.step(rotation)
+            if rotation.step != step and rotation.not_before:
+                self.clock.at = rotation.not_before + timedelta(seconds=1)
+        raise AssertionError(f"never at {step}: {rotation.step}, {rotation.problem}")
+
+    def current_is_alive(self) -> bool:
+        return self.provider.look(self.department, self.current_key()) is Verdict.ALIVE
+
+    def current_key(self) -> Secret:
+        import json
+
+        return Secret(json.loads(self.vault.get_current(self.name).value.reveal())["api_key"])
+
+    def story(self, rotation: Rotation) -> list[str]:
+        """The record of a rotation, in order."""
+        found = AuditEvent.objects.filter(subject_kind="rotation", subject_id=str(rotation.pk)).order_by("at")
+        return [Event(event).name.removeprefix("ROTATION_").lower() for event in found.values_list("event", flat=True)]
