@@ -16,6 +16,7 @@ import secrets
 from dataclasses import dataclass
 
 from django.test import AsyncClient
+from django.urls import reverse
 
 from chatgrid.accounts.models import User
 from departments.keys.reader import store_provider_key
@@ -109,4 +110,12 @@ async def signed_in(person: User) -> AsyncClient:
     """
     client = AsyncClient()
     await client.aforce_login(person)
+    return client
+
+
+async def freshly_signed_in(person: User) -> AsyncClient:
+    """The same, and the person has just typed their password once more: what dangerous acts ask for."""
+    client = await signed_in(person)
+    response = await client.post(reverse("account_reauthenticate"), {"password": PASSWORD})
+    assert response.status_code == 302
     return client

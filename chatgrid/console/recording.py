@@ -21,6 +21,7 @@ from django.http import HttpRequest
 from audit.events import Event
 from audit.writer import Entry, record
 from chatgrid.accounts.models import User
+from chatgrid.console.fresh import confirmation_of
 from chatgrid.console.scope import viewer_of
 from departments.calls.models import CatalogueModel
 from departments.http import client_address
@@ -106,14 +107,19 @@ def record_act(
     after: Values | None = None,
     **more: Any,
 ) -> None:
-    """Write that the viewer did `action` to `subject`. With `before` and `after`, only what differs is written."""
+    """Write that the viewer did `action` to `subject`. With `before` and `after`, only what differs is written.
+
+    Where the person gave a reason with a fresh sign-in, both stand in the details.
+    """
     before, after = before or {}, after or {}
+    confirmation = confirmation_of(request)
     changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     details = {
         "action": action,
         "subject": str(subject),
         "before": {name: before[name] for name in changed if name in before},
         "after": {name: after[name] for name in changed if name in after},
+        **(confirmation.details() if confirmation else {}),
         **more,
     }
     record(_entry(request, subject, details))

@@ -2,6 +2,7 @@
 
 Rules:
 - Nobody signed in goes to the product's own sign-in; there is no second one. Somebody else's role gets 403.
+- A dangerous act in the middle of a page asks for a fresh sign-in and a reason here (chatgrid/console/fresh.py).
 - Every view of the console is stamped with its access rule here, so none can be forgotten.
 - What Django's site offers beside (its password pages, its jump to any object's address) is not routed.
 """
@@ -23,6 +24,7 @@ from django.urls import URLPattern, URLResolver, reverse
 
 from audit.models import AuditEvent
 from chatgrid.accounts.models import User
+from chatgrid.console.fresh import ConfirmationNeeded, answer
 from chatgrid.console.home import tiles_for
 from chatgrid.console.scope import may_change, may_enter, viewer_of
 from departments.calls.models import CatalogueModel
@@ -61,7 +63,10 @@ class ConsoleSite(AdminSite):
                 return redirect_to_login(request.get_full_path())
             if not self.has_permission(request):
                 raise PermissionDenied
-            return inner(request, *args, **kwargs)
+            try:
+                return inner(request, *args, **kwargs)
+            except ConfirmationNeeded as needed:
+                return answer(request, needed)
 
         return guarded
 

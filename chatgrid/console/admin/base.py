@@ -3,7 +3,7 @@
 Rules:
 - A page inherits from `ConsoleAdmin` (or `ConsoleInline`) and cannot show a row, a choice or a history of another
   organization: all of them go through `scope.visible`.
-- Deleting is not offered unless a page says so.
+- Deleting is not offered unless a page says so; it and what `dangers` names need a fresh sign-in and a reason.
 - Django's own log of the admin is not written: the record is the one log.
 """
 
@@ -25,6 +25,8 @@ from django.template.response import TemplateResponse
 
 from audit.events import Event
 from audit.models import AuditEvent
+from chatgrid.console.dangers import confirm_change
+from chatgrid.console.fresh import require_confirmation
 from chatgrid.console.recording import KINDS, record_act, record_difference, snapshot, stored
 from chatgrid.console.scope import may_change, may_enter, viewer_of, visible
 from departments.models import Department, Organization
@@ -135,6 +137,7 @@ class ConsoleAdmin(Scoped, AnyModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         before = stored(obj) if change else {}
+        confirm_change(request, obj, before)
         super().save_model(request, obj, form, change)
         if change:
             record_difference(request, obj, before, snapshot(obj))
@@ -148,17 +151,21 @@ class ConsoleAdmin(Scoped, AnyModelAdmin):
             obj.delete()
         for obj, _ in formset.changed_objects:
             before = stored(obj)
+            confirm_change(request, obj, before)
             obj.save()
             record_difference(request, obj, before, snapshot(obj))
         for obj in formset.new_objects:
+            confirm_change(request, obj, {})
             obj.save()
             record_act(request, obj, "added", after=snapshot(obj))
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        require_confirmation(request, f"Delete the {obj._meta.verbose_name} “{obj}”.")
         record_act(request, obj, "deleted", before=stored(obj))
         super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        require_confirmation(request, f"Delete {counted(len(queryset), self.opts)}.")
         with transaction.atomic():
             for obj in queryset:
                 self.delete_model(request, obj)
@@ -203,6 +210,11 @@ class DepartmentFilter(admin.SimpleListFilter):
         # only what was offered is looked up: a made-up value shows everything, as if nothing had been chosen
         chosen = self.value() if self.value() in {value for value, _ in self.lookup_choices} else None
         return queryset.filter(**{self.lookup: chosen}) if chosen else queryset
+
+
+def counted(number: int, options: Any) -> str:
+    """As in "1 membership", "3 memberships"."""
+    return f"{number:,} {options.verbose_name if number == 1 else options.verbose_name_plural}"
 
 
 def _history(request: HttpRequest, obj: Model) -> list[AuditEvent]:

@@ -27,6 +27,7 @@ from django.utils.timesince import timesince
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from chatgrid.console.admin.base import ConsoleAdmin, DepartmentFilter
+from chatgrid.console.fresh import LONGEST_REASON, confirmed
 from chatgrid.console.recording import record_act, snapshot
 from chatgrid.console.scope import may_change, viewer_of, visible
 from chatgrid.console.site import site
@@ -71,6 +72,8 @@ class PasteKeyForm(forms.Form):
         required=False,  # an empty field gets its sentence from the same place as a wrong one
         help_text="A project key of this department alone. It goes to the secret manager and is never shown again.",
     )
+
+    reason = forms.CharField(max_length=LONGEST_REASON, help_text="Why the key is exchanged; kept in the record.")
 
     def __init__(self, departments: QuerySet[Department], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -120,6 +123,7 @@ class KeyReferenceAdmin(ConsoleAdmin):
         return [path("paste/", view, name="keys_keyreference_paste"), *super().get_urls()]
 
     @method_decorator(sensitive_post_parameters("key"))
+    @confirmed("Exchange a department’s key.", secret=["key"])
     def paste_view(self, request: HttpRequest) -> HttpResponse:
         """The form for a new key, and what it does."""
         if not may_change(request.user):

@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from chatgrid.console.admin.base import ConsoleAdmin, ConsoleForm, DepartmentFilter
+from chatgrid.console.fresh import LONGEST_REASON, reason_of, require_confirmation
 from chatgrid.console.recording import record_act, stored
 from chatgrid.console.scope import may_change, viewer_of
 from chatgrid.console.site import site
@@ -24,7 +25,6 @@ PRECEDENCE = (
     "together. An empty field sets nothing. A change counts from the next question on."
 )
 FOR_EACH = ("person_tokens_per_day", "person_requests_per_minute")
-LONGEST_REASON = 200
 
 
 class LimitForm(ConsoleForm):
@@ -122,19 +122,16 @@ class LimitAdmin(ConsoleAdmin):
         limit = self.get_object(request, unquote(object_id))
         if not self.has_delete_permission(request, limit):
             raise PermissionDenied
-        if request.method == "POST" and not _reason(request):
+        if request.method == "POST" and not reason_of(request):
             messages.error(request, "Write why, then delete again. Nothing was deleted.")
             return redirect(request.path)
         return super().delete_view(request, object_id, {"longest_reason": LONGEST_REASON})
 
     def delete_model(self, request: HttpRequest, obj: Limit) -> None:
-        record_act(request, obj, "deleted", before=stored(obj), reason=_reason(request))
+        require_confirmation(request, f"Remove the limit of {obj}.")
+        record_act(request, obj, "deleted", before=stored(obj))
         obj.delete()
 
 
 def _number(ceiling: int | None) -> str:
     return "-" if ceiling is None else f"{ceiling:,}"
-
-
-def _reason(request: HttpRequest) -> str:
-    return request.POST.get("reason", "").strip()[:LONGEST_REASON]

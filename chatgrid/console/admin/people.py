@@ -19,7 +19,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from chatgrid.accounts.models import User
-from chatgrid.console.admin.base import ConsoleAdmin, ConsoleInline, DepartmentFilter
+from chatgrid.console.admin.base import ConsoleAdmin, ConsoleInline, DepartmentFilter, counted
+from chatgrid.console.dangers import confirm_change
+from chatgrid.console.fresh import require_confirmation
 from chatgrid.console.invitations import invite
 from chatgrid.console.recording import record_act, record_difference, snapshot, stored
 from chatgrid.console.scope import may_change, viewer_of
@@ -95,6 +97,7 @@ class PersonAdmin(ConsoleAdmin):
     @admin.action(description="Close: end sessions, no sign-in any more", permissions=["change"])
     def close(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         people = [person for person in queryset.filter(is_active=True) if person.pk != request.user.pk]
+        require_confirmation(request, f"Close the sign-in of {counted(len(people), self.opts)}.")
         self._set_active(request, people, False)
         messages.success(request, f"Closed: {len(people)}. Nobody closes their own sign-in.")
 
@@ -114,6 +117,7 @@ class PersonAdmin(ConsoleAdmin):
 def change_person(request: HttpRequest, person: User) -> None:
     """Save a person who was changed; somebody who may not sign in any more has no session left."""
     before = stored(person)
+    confirm_change(request, person, before)
     person.save()
     closed = before["is_active"] and not person.is_active
     more = {"sessions_ended": end_sessions([person.pk])} if closed else {}

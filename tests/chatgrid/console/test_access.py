@@ -11,7 +11,7 @@ from django.urls import reverse
 from chatgrid.accounts.models import User
 from departments.limits.models import Limit
 from departments.models import Department, Membership, Organization
-from tests.company import Company, give_key, set_limit, signed_in
+from tests.company import Company, freshly_signed_in, give_key, set_limit, signed_in
 
 LISTS = (
     "accounts_user",
@@ -66,6 +66,12 @@ async def test_a_page_that_changes_something_opens_for_it_only(company: Company,
     address = reverse(f"admin:{name}")
     auditor = 200 if PAGES[name] else 403
     for person, status in {company.ivan: 200, company.ada: auditor, company.alice: 403, company.bob: 403}.items():
+        assert (await (await freshly_signed_in(person)).get(address)).status_code == status, person
+
+
+async def test_who_may_not_is_told_so_before_being_asked_for_a_password(company: Company) -> None:
+    address = reverse("admin:keys_keyreference_paste")
+    for person, status in {company.ada: 403, company.alice: 403, company.ivan: 302}.items():
         assert (await (await signed_in(person)).get(address)).status_code == status, person
 
 
@@ -143,7 +149,7 @@ async def test_lists_and_searches_show_nothing_of_another_company(company: Compa
 
 
 async def test_choice_lists_offer_the_own_company_only(company: Company, other_company: Company) -> None:
-    client = await signed_in(company.ivan)
+    client = await freshly_signed_in(company.ivan)
     for name in ("limits_limit_add", "departments_membership_add", "keys_keyreference_paste", "accounts_user_add"):
         page = (await client.get(reverse(f"admin:{name}"))).content.decode()
         assert str(company.finance.pk) in page, name
@@ -185,8 +191,8 @@ async def test_fields_that_are_not_in_a_form_cannot_be_posted(company: Company, 
 
 
 async def test_actions_reach_the_own_company_only(company: Company, other_company: Company) -> None:
-    client = await signed_in(company.ivan)
-    both = {"_selected_action": [str(company.bob.pk), str(other_company.bob.pk)], "action": "close"}
+    client = await freshly_signed_in(company.ivan)
+    both = {"reason": "test", "_selected_action": [str(company.bob.pk), str(other_company.bob.pk)], "action": "close"}
     await client.post(reverse("admin:accounts_user_changelist"), {**both, "select_across": "1"})
     assert not User.objects.get(pk=company.bob.pk).is_active
     assert User.objects.get(pk=other_company.bob.pk).is_active

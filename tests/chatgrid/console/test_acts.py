@@ -20,7 +20,7 @@ from departments.keys.reader import current_vault, key_name
 from departments.keys.vaults import VaultUnavailable
 from departments.limits.models import Limit
 from departments.models import Department, Membership, Organization
-from tests.company import PASSWORD, Company, give_key, make_key, set_limit, signed_in
+from tests.company import PASSWORD, Company, freshly_signed_in, give_key, make_key, set_limit, signed_in
 
 NO_MEMBERSHIPS = {"memberships-TOTAL_FORMS": "0", "memberships-INITIAL_FORMS": "0"}
 
@@ -127,13 +127,13 @@ async def test_a_link_is_sent_again_and_that_is_recorded(company: Company) -> No
 @pytest.mark.parametrize("way", ["form", "action"])
 async def test_closing_a_sign_in_ends_the_sessions_at_once(company: Company, way: str) -> None:
     bob, carol = await signed_in(company.bob), await signed_in(company.carol)
-    client = await signed_in(company.ivan)
+    client = await freshly_signed_in(company.ivan)
     if way == "form":
-        values = person_form(company)
+        values = person_form(company, reason="left")
         del values["is_active"]
         assert await change_bob(client, company, values) == 302
     else:
-        values = {"action": "close", "_selected_action": [str(company.bob.pk)]}
+        values = {"action": "close", "reason": "left", "_selected_action": [str(company.bob.pk)]}
         await client.post(reverse("admin:accounts_user_changelist"), values)
     (event,) = acts(company)
     assert (event.details["before"], event.details["after"]) == ({"is_active": True}, {"is_active": False})
@@ -168,7 +168,7 @@ async def test_an_address_stays_once_its_person_has_signed_in(company: Company) 
 
 async def test_memberships_are_changed_from_the_person_s_page(company: Company) -> None:
     membership = Membership.objects.get(user=company.bob)
-    values = person_form(company) | {
+    values = person_form(company, reason="new team") | {
         "memberships-TOTAL_FORMS": "2",
         "memberships-INITIAL_FORMS": "1",
         "memberships-0-id": str(membership.pk),
@@ -179,7 +179,7 @@ async def test_memberships_are_changed_from_the_person_s_page(company: Company) 
         "memberships-1-department": str(company.finance.pk),
         "memberships-1-role": "member",
     }
-    client = await signed_in(company.ivan)
+    client = await freshly_signed_in(company.ivan)
     assert await change_bob(client, company, values) == 302
     assert described(company) == [("membership", "changed"), ("membership", "added")]
     assert acts(company)[0].details["after"] == {"role": "admin"}
@@ -240,7 +240,7 @@ async def test_a_limit_needs_a_reason_each_time(company: Company) -> None:
 async def test_a_limit_goes_with_a_reason_only(company: Company) -> None:
     limit = set_limit(company, tokens_per_day=100)
     address = reverse("admin:limits_limit_delete", args=[limit.pk])
-    client = await signed_in(company.ivan)
+    client = await freshly_signed_in(company.ivan)
     response = await client.post(address, {"post": "yes", "reason": "  "}, follow=True)
     assert b"Nothing was deleted" in response.content
     assert Limit.objects.filter(pk=limit.pk).exists()
@@ -265,13 +265,13 @@ async def test_a_limit_names_one_scope_once(company: Company) -> None:
 
 
 async def paste(client: AsyncClient, department: Department, pasted: str) -> str:
-    values = {"department": str(department.pk), "key": pasted}
+    values = {"department": str(department.pk), "key": pasted, "reason": "test"}
     response = await client.post(reverse("admin:keys_keyreference_paste"), values, follow=True)
     return response.content.decode()
 
 
 async def test_a_pasted_key_is_stored_and_never_shown(company: Company, caplog: pytest.LogCaptureFixture) -> None:
-    client = await signed_in(company.ivan)
+    client = await freshly_signed_in(company.ivan)
     key, newer = make_key(), make_key()
     seen = await paste(client, company.hr, f"  {key.reveal()}\n")
     assert "uses the new key from its next question on" in seen
@@ -297,7 +297,7 @@ async def test_what_is_not_a_key_is_refused_without_an_echo(company: Company, ki
     pasted = {"admin": "-".join(("sk", "admin", mark)), "broken": f"{mark} {mark}", "elsewhere": "gsk" + "_" + mark}[
         kind
     ]
-    page = await paste(await signed_in(company.ivan), company.hr, pasted)
+    page = await paste(await freshly_signed_in(company.ivan), company.hr, pasted)
     assert "field-error" in page
     assert mark not in page
     assert acts(company) == []
@@ -312,7 +312,7 @@ async def test_a_secret_manager_that_is_away_is_said_without_an_echo(
 
     monkeypatch.setattr("chatgrid.console.admin.keys.store_provider_key", refuse)
     key = make_key()
-    page = await paste(await signed_in(company.ivan), company.hr, key.reveal())
+    page = await paste(await freshly_signed_in(company.ivan), company.hr, key.reveal())
     assert "The secret manager did not take the key" in page
     assert key.reveal() not in page
     assert acts(company) == []
@@ -320,13 +320,14 @@ async def test_a_secret_manager_that_is_away_is_said_without_an_echo(
 
 async def test_a_key_cannot_be_pasted_for_another_company(company: Company, other_company: Company) -> None:
     key = make_key()
-    page = await paste(await signed_in(other_company.ivan), company.hr, key.reveal())
+    page = await paste(await freshly_signed_in(other_company.ivan), company.hr, key.reveal())
     assert key.reveal() not in page
     assert not KeyReference.objects.filter(department=company.hr).exists()
 
 
 async def test_the_field_for_a_key_asks_the_browser_to_forget(company: Company) -> None:
-    page = (await (await signed_in(company.ivan)).get(reverse("admin:keys_keyreference_paste"))).content.decode()
+    client = await freshly_signed_in(company.ivan)
+    page = (await client.get(reverse("admin:keys_keyreference_paste"))).content.decode()
     field = re.search(r"<input[^>]*name=\"key\"[^>]*>", page)
     assert field
     assert 'autocomplete="off"' in field.group()
@@ -352,7 +353,7 @@ async def test_names_are_text_and_never_markup(company: Company) -> None:
     User.objects.filter(pk=company.bob.pk).update(name=attack)
     Organization.objects.filter(pk=company.organization.pk).update(name=attack)
     limit = set_limit(company, department=company.hr, tokens_per_day=3)
-    client = await signed_in(company.ivan)
+    client = await freshly_signed_in(company.ivan)
     await change_bob(client, company, person_form(company, name=attack + "!"))
     await client.post(reverse("admin:limits_limit_change", args=[limit.pk]), {"tokens_per_day": "4", "reason": attack})
     event: UUID = acts(company)[-1].pk

@@ -8,24 +8,14 @@ import zipfile
 from typing import Any
 
 from django.core.management import call_command
-from django.test import AsyncClient
 from django.urls import reverse
 
 from audit.events import Event
 from audit.models import AuditEvent
 from audit.writer import Entry, record
-from chatgrid.accounts.models import User
-from tests.company import PASSWORD, Company, signed_in
+from tests.company import Company, freshly_signed_in, signed_in
 
 FORM = {"form": "csv", "since": "", "until": "", "department": "", "person": "", "event": "", "model": ""}
-
-
-async def freshly(person: User) -> AsyncClient:
-    """A browser whose person has just typed their password once more."""
-    client = await signed_in(person)
-    response = await client.post(reverse("account_reauthenticate"), {"password": PASSWORD})
-    assert response.status_code == 302
-    return client
 
 
 async def at_work() -> None:
@@ -49,7 +39,7 @@ async def test_an_auditor_sees_the_form_and_takes_their_companys_events_away(
                 event=Event.DOCUMENT_DELETED, organization_id=each.organization.pk, actor_name=f"of {each.organization}"
             )
         )
-    client = await freshly(company.ada)
+    client = await freshly_signed_in(company.ada)
     page = await client.get(reverse("export_record"))
     assert "Every event" in page.content.decode()
     await asyncio.to_thread(call_command, "seal_audit", stdout=io.StringIO())
@@ -73,5 +63,5 @@ async def test_an_old_sign_in_is_asked_again(company: Company) -> None:
 
 
 async def test_a_department_admin_may_not(company: Company) -> None:
-    client = await freshly(company.alice)
+    client = await freshly_signed_in(company.alice)
     assert (await client.get(reverse("export_record"))).status_code == 403
