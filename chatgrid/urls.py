@@ -6,7 +6,7 @@ from django.urls import include, path
 
 from chatgrid import errors, health, security_txt
 from chatgrid.chat import views
-from chatgrid.console import exports
+from chatgrid.console import department_key, exports
 from chatgrid.console.site import site
 
 urlpatterns = [
@@ -14,6 +14,8 @@ urlpatterns = [
     path("", include("chatgrid.chat.urls")),
     path("", include("chatgrid.documents.urls")),
     path("", include("chatgrid.accounts.urls")),
+    path("d/<slug:slug>/key/", department_key.department_key, name="department_key"),
+    path("d/<slug:slug>/key/paste/", department_key.paste_department_key, name="department_key_paste"),
     path("record/export/", exports.export_record, name="export_record"),
     path("admin/", site.urls),
     path("healthz", health.health, name="health"),

@@ -58,6 +58,11 @@ class Organization(models.Model):
         validators=[MinValueValidator(1)],
         help_text="Days after which a conversation that nobody went on with is deleted. Empty: kept.",
     )
+    admins_paste_keys = models.BooleanField(
+        "department admins paste keys",
+        default=False,
+        help_text="Whether the admins of a department may store its key; IT always may.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -31,6 +31,7 @@ class Right(Enum):
     CHAT = auto()
     READ_DOCUMENTS = auto()
     MANAGE_DOCUMENTS = auto()
+    SEE_KEY = auto()  # that there is one, how old it is and whether it works; its value is seen by nobody
 
 
 GRANTED: dict[str, frozenset[Right]] = {

@@ -19,6 +19,11 @@ class Provider:
         body = {"key": key.reveal(), "kind": kind, "times": times, "options": options}
         httpx2.post(f"{self.address}/__simulator/behaviour", json=body).raise_for_status()
 
+    def revoke(self, key: Secret) -> None:
+        """Refuse this key from now on, as after its deletion at the provider."""
+        body = {"key": key.reveal()}
+        httpx2.request("DELETE", f"{self.address}/__simulator/keys", json=body).raise_for_status()
+
     def behave(self) -> None:
         httpx2.delete(f"{self.address}/__simulator/behaviour").raise_for_status()
 

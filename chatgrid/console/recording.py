@@ -41,7 +41,7 @@ class Kind:
 
 
 KINDS: dict[type[Model], Kind] = {
-    Organization: Kind("organization", ("name", "slug", "time_zone")),
+    Organization: Kind("organization", ("name", "slug", "time_zone", "admins_paste_keys")),
     Department: Kind("department", ("name", "slug", "instructions", "provider", "model", "is_active")),
     User: Kind("person", ("name", "email", "role", "is_active")),
     Membership: Kind("membership", ("user", "department", "role")),

@@ -84,6 +84,7 @@ def check(department: Department) -> list[Finding] | Unmanaged:
         work = Work(opened, row, department)
         with translated(work, "check"):
             found = list(_differences(work))
+            _note_use(work)
     return _file(department, found)
 
 
@@ -141,6 +142,16 @@ def _about_keys(work: Work) -> Iterator[Difference]:
     if reference and reference.expires_at and reference.expires_at < timezone.now() + ENDS_SOON:
         ends = reference.expires_at.isoformat()
         yield Difference(Finding.Kind.KEY_EXPIRING, f"The key ends on {ends[:10]}.", {"expires_at": ends})
+
+
+def _note_use(work: Work) -> None:
+    """When the provider last saw our key used, for the pages, which may not ask it themselves."""
+    reference = KeyReference.objects.filter(department=work.department).exclude(key_id="").first()
+    if reference is None or not work.row.project_id:
+        return
+    used = [key.last_used_at for key in work.api.list_keys(work.row.project_id) if key.id == reference.key_id]
+    if used:
+        KeyReference.objects.filter(pk=reference.pk, key_id=reference.key_id).update(used_at_provider=used[0])
 
 
 # -- filing

@@ -26,6 +26,9 @@ class KeyReference(models.Model):
     installed_at = models.DateTimeField(default=timezone.now, help_text="When this version became current.")
     expires_at = models.DateTimeField(null=True, blank=True)
     state = models.CharField(max_length=16, choices=State.choices, default=State.ACTIVE)
+    used_at_provider = models.DateTimeField(
+        null=True, blank=True, help_text="The provider's last use of it, as of the last hourly comparison."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)
 

@@ -137,6 +137,7 @@ def note_provider_key(
         "secret_name": name,
         "version": version,
         "installed_at": timezone.now(),
+        "used_at_provider": None,
         "fingerprint": key.fingerprint(),
         "state": KeyReference.State.ACTIVE,
     }

@@ -107,34 +107,39 @@ def default_tools() -> Tools:
 # -- asking for one
 
 
-def start(department: Department, trigger: str, *, by: By | None = None, mode: str = "") -> Rotation:
+def start(department: Department, trigger: str, *, by: By | None = None, mode: str = "", reason: str = "") -> Rotation:
     """Open a rotation, or join the open one; a more urgent mode hurries it. The first step is taken by a worker."""
     wanted = mode or MODES.get(Rotation.Trigger(trigger), Mode.PLANNED)
+    told = {"trigger": trigger, "mode": wanted, "reason": reason}
     try:
         with transaction.atomic():
-            rotation = _new(department, trigger, wanted, by)
-            _record(rotation, department, Event.ROTATION_STARTED, {"trigger": trigger, "mode": wanted}, by)
+            rotation = _new(department, trigger, wanted, by, reason=reason)
+            _record(rotation, department, Event.ROTATION_STARTED, told, by)
     except IntegrityError:
-        rotation = _hurry(department, trigger, wanted, by)
+        rotation = _hurry(department, trigger, wanted, by, reason)
     transaction.on_commit(lambda: _publish(rotation))
     return rotation
 
 
-def start_pasted(department: Department, key: Secret, by: By) -> Rotation:
+def start_pasted(department: Department, key: Secret, by: By, *, reason: str = "") -> Rotation:
     """The same with a key that a person pasted: it waits in the inbox of the secret manager for the rotator."""
     open_one = Rotation.objects.filter(department=department, closed_at=None).first()
     if open_one is not None and not _waits_for_paste(open_one):
         raise RotationError("A rotation of this key is under way. Wait for its end, or give it up, then paste again.")
     rotation_id = open_one.pk if open_one else uuid4()
     inbox = inbox_name(settings.ENVIRONMENT, rotation_id)
-    current_vault().stage(inbox, str(rotation_id), key_document(key, str(rotation_id)))
+    try:
+        current_vault().stage(inbox, str(rotation_id), key_document(key, str(rotation_id)))
+    except TokenReused:
+        raise RotationError("Another key was pasted a moment ago and is being tried. Wait for its end.") from None
     with transaction.atomic():
         note_pasted(department, by.id)
         if open_one:
             Rotation.objects.filter(pk=rotation_id).update(not_before=None, by_paste=True)
         else:
-            open_one = _new(department, Rotation.Trigger.PASTE, Mode.PROMPT, by, id=rotation_id, by_paste=True)
-        _record(open_one, department, Event.ROTATION_STARTED, {"trigger": "paste"}, by)
+            told = {"id": rotation_id, "by_paste": True, "reason": reason}
+            open_one = _new(department, Rotation.Trigger.PASTE, Mode.PROMPT, by, **told)
+        _record(open_one, department, Event.ROTATION_STARTED, {"trigger": "paste", "reason": reason}, by)
     rotation = open_one
     transaction.on_commit(lambda: _publish(rotation))
     return rotation
@@ -336,17 +341,18 @@ def _new(department: Department, trigger: str, mode: str, by: By | None, **more:
     )
 
 
-def _hurry(department: Department, trigger: str, mode: str, by: By | None) -> Rotation:
+def _hurry(department: Department, trigger: str, mode: str, by: By | None, reason: str) -> Rotation:
     """Join the open rotation. A more urgent wish raises its mode and ends a hold; a less urgent one changes nothing."""
     with transaction.atomic():
         rotation = Rotation.objects.select_for_update().filter(department=department, closed_at=None).first()
         if rotation is None:
             # it was closed between the two looks
-            return start(department, trigger, by=by, mode=mode)
+            return start(department, trigger, by=by, mode=mode, reason=reason)
         if URGENCY.index(mode) > URGENCY.index(rotation.mode):
             rotation.mode = mode
             Rotation.objects.filter(pk=rotation.pk).update(mode=mode, not_before=None)
-            _record(rotation, department, Event.ROTATION_HURRIED, {"trigger": trigger, "mode": mode}, by)
+            told = {"trigger": trigger, "mode": mode, "reason": reason}
+            _record(rotation, department, Event.ROTATION_HURRIED, told, by)
     return rotation
 
 

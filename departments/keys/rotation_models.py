@@ -59,6 +59,7 @@ class Rotation(models.Model):
     result = models.CharField(max_length=16, choices=Result.choices, blank=True)
     started_by_id = models.UUIDField(null=True, help_text="The person who asked for it; empty for the clock.")
     started_by_name = models.CharField(max_length=120, blank=True)
+    reason = models.CharField(max_length=200, blank=True, help_text="Why, in the words of the person who asked.")
 
     secret_name = models.CharField(max_length=512)
     project_id = models.CharField(max_length=64, blank=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
@@ -52,19 +51,14 @@ def expiring(now: datetime) -> Iterable[Department]:
     return _resting(now).filter(key__expires_at__lt=now + EXPIRES_SOON)
 
 
-def person_left(person_id: UUID) -> int:
-    """At once, without waiting for the tick. Returns how many departments the person had access to."""
-    return key_people.end_access(person_id, _person_left)
-
-
-def suspect_leak(department: Department, by: By | None = None) -> Rotation:
+def suspect_leak(department: Department, by: By | None = None, reason: str = "") -> Rotation:
     """The key may be in the wrong hands."""
-    return start(department, Trigger.LEAK, by=by)
+    return start(department, Trigger.LEAK, by=by, reason=reason)
 
 
-def by_hand(department: Department, by: By, *, emergency: bool = False) -> Rotation:
+def by_hand(department: Department, by: By, reason: str) -> Rotation:
     """The button of the console."""
-    return start(department, Trigger.BUTTON, by=by, mode=Mode.EMERGENCY if emergency else Mode.PLANNED)
+    return start(department, Trigger.BUTTON, by=by, reason=reason)
 
 
 def _person_left(department: Department) -> Rotation:

@@ -17,7 +17,7 @@ from departments.models import Organization
 class OrganizationAdmin(ConsoleAdmin):
     list_display = ("name", "time_zone", "created_at")
     search_fields = ("name", "slug")
-    fields = ("name", "slug", "time_zone")
+    fields = ("name", "slug", "time_zone", "admins_paste_keys")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return viewer_of(request).is_superuser

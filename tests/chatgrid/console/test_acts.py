@@ -15,12 +15,9 @@ from django.urls import reverse
 from audit.events import Event
 from audit.models import AuditEvent
 from chatgrid.accounts.models import User
-from departments.keys.models import KeyReference
-from departments.keys.reader import current_vault, key_name
-from departments.keys.vaults import VaultUnavailable
 from departments.limits.models import Limit
 from departments.models import Department, Membership, Organization
-from tests.company import PASSWORD, Company, freshly_signed_in, give_key, make_key, set_limit, signed_in
+from tests.company import PASSWORD, Company, freshly_signed_in, give_key, set_limit, signed_in
 
 NO_MEMBERSHIPS = {"memberships-TOTAL_FORMS": "0", "memberships-INITIAL_FORMS": "0"}
 
@@ -262,77 +259,6 @@ async def test_a_limit_names_one_scope_once(company: Company) -> None:
     assert (await client.post(add, company_wide)).status_code == 302
     assert b"already exists" in (await client.post(add, company_wide)).content
     assert described(company) == [("limit", "added")]
-
-
-async def paste(client: AsyncClient, department: Department, pasted: str) -> str:
-    values = {"department": str(department.pk), "key": pasted, "reason": "test"}
-    response = await client.post(reverse("admin:keys_keyreference_paste"), values, follow=True)
-    return response.content.decode()
-
-
-async def test_a_pasted_key_is_stored_and_never_shown(company: Company, caplog: pytest.LogCaptureFixture) -> None:
-    client = await freshly_signed_in(company.ivan)
-    key, newer = make_key(), make_key()
-    seen = await paste(client, company.hr, f"  {key.reveal()}\n")
-    assert "uses the new key from its next question on" in seen
-    first = KeyReference.objects.get(department=company.hr)
-    assert first.fingerprint == key.fingerprint()
-    seen += await paste(client, company.hr, newer.reveal())
-    for page in ("change", "history"):
-        seen += (await client.get(reverse(f"admin:keys_keyreference_{page}", args=[first.pk]))).content.decode()
-    assert newer.reveal() in current_vault().get_current(key_name(company.hr)).value.reveal()
-    written = str([event.details for event in acts(company)])
-    for secret in (key.reveal(), newer.reveal()):
-        assert secret not in seen + written + caplog.text
-    assert described(company) == [("key", "key pasted")] * 2
-    assert acts(company)[1].details["before"]["fingerprint"] == key.fingerprint()
-    assert acts(company)[1].details["after"]["fingerprint"] == newer.fingerprint()
-    stored = AuditEvent.objects.filter(department_id=company.hr.pk, event=Event.SECRET_STORED)
-    assert stored.count() == 2
-
-
-@pytest.mark.parametrize("kind", ["admin", "broken", "elsewhere"])
-async def test_what_is_not_a_key_is_refused_without_an_echo(company: Company, kind: str) -> None:
-    mark = secrets.token_hex(12)
-    pasted = {"admin": "-".join(("sk", "admin", mark)), "broken": f"{mark} {mark}", "elsewhere": "gsk" + "_" + mark}[
-        kind
-    ]
-    page = await paste(await freshly_signed_in(company.ivan), company.hr, pasted)
-    assert "field-error" in page
-    assert mark not in page
-    assert acts(company) == []
-    assert not KeyReference.objects.filter(department=company.hr).exists()
-
-
-async def test_a_secret_manager_that_is_away_is_said_without_an_echo(
-    company: Company, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise VaultUnavailable("no answer")
-
-    monkeypatch.setattr("chatgrid.console.admin.keys.store_provider_key", refuse)
-    key = make_key()
-    page = await paste(await freshly_signed_in(company.ivan), company.hr, key.reveal())
-    assert "The secret manager did not take the key" in page
-    assert key.reveal() not in page
-    assert acts(company) == []
-
-
-async def test_a_key_cannot_be_pasted_for_another_company(company: Company, other_company: Company) -> None:
-    key = make_key()
-    page = await paste(await freshly_signed_in(other_company.ivan), company.hr, key.reveal())
-    assert key.reveal() not in page
-    assert not KeyReference.objects.filter(department=company.hr).exists()
-
-
-async def test_the_field_for_a_key_asks_the_browser_to_forget(company: Company) -> None:
-    client = await freshly_signed_in(company.ivan)
-    page = (await client.get(reverse("admin:keys_keyreference_paste"))).content.decode()
-    field = re.search(r"<input[^>]*name=\"key\"[^>]*>", page)
-    assert field
-    assert 'autocomplete="off"' in field.group()
-    assert 'spellcheck="false"' in field.group()
-    assert "value=" not in field.group()
 
 
 async def test_a_history_tells_who_changed_what(company: Company) -> None:

@@ -15,6 +15,7 @@ from chatgrid.accounts.models import User
 from departments.keys import key_people, triggers
 from departments.keys import rotation as rotating
 from departments.keys.models import KeyReference
+from departments.keys.offboarding import rotate_what_they_could_see
 from departments.keys.rotation import By
 from departments.keys.rotation_models import KeyAccess, Rotation
 from departments.models import Department, Membership
@@ -138,7 +139,12 @@ def test_another_company_is_not_touched(keyed: Company) -> None:
 
 
 def test_a_leaver_is_rotated_at_once_where_somebody_says_so(keyed: Company) -> None:
-    assert triggers.person_left(keyed.ivan.pk) == 2
+    carol = By(keyed.carol.pk, "Carol")
+    rotations = rotate_what_they_could_see(keyed.ivan.pk, carol, "left today")
+    assert {(rotation.department.slug, rotation.reason) for rotation in rotations} == {
+        ("hr", "left today"),
+        ("finance", "left today"),
+    }
     assert set(open_rotations(keyed)) == {"hr", "finance"}
     assert not KeyAccess.objects.filter(person=keyed.ivan).exists()
 
@@ -151,7 +157,7 @@ def test_pasting_makes_a_person_one_who_knows_the_key(keyed: Company) -> None:
 def test_a_suspected_leak_is_an_emergency_and_the_button_is_not(keyed: Company) -> None:
     by = By(keyed.ivan.pk, "Ivan")
     triggers.suspect_leak(keyed.hr, by)
-    triggers.by_hand(keyed.finance, by)
+    triggers.by_hand(keyed.finance, by, "it is time")
     assert open_rotations(keyed) == {"hr": (Trigger.LEAK, Mode.EMERGENCY), "finance": (Trigger.BUTTON, Mode.PLANNED)}
     started = AuditEvent.objects.get(department_id=keyed.hr.pk, event=Event.ROTATION_STARTED)
     assert started.actor_name == "Ivan"
