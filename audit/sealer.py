@@ -4,7 +4,7 @@
   broker nor a worker stands between an event and its seal.
 - It looks for late commits of any age at its start and then every `SWEEP_EVERY` seconds.
 - Two of them may run: the second waits for the lock of the first and takes over when that one dies.
-- A database or an anchor that is away costs time, never an event: the next pass seals what waited.
+- A database, a secret manager or an anchor that is away costs time, never an event: the next pass seals what waited.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import django.db
 import psycopg
+from django.db import close_old_connections
 from psycopg import Connection
 
 from audit.anchors import Anchor, carry, line_of
 from audit.seals import last_seal, seal_once, seals_after
-from audit.signing import Seal, Signer
+from audit.signing import Seal, Signer, SignerUnavailable
 
 EVERY = 60.0
 SWEEP_EVERY = 3600.0
@@ -29,6 +31,15 @@ RETRY = 2.0
 TICK = 0.5
 
 ONE_SEALER = "SELECT pg_try_advisory_lock(hashtext('chatgrid sealer process'))"
+
+# InterfaceError: a connection that another error has closed already
+WAITS_FOR = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    django.db.OperationalError,
+    django.db.InterfaceError,
+    SignerUnavailable,
+)
 
 logger = logging.getLogger("audit.seals")
 
@@ -49,8 +60,10 @@ class Sealer:
             try:
                 with self._connect() as connection:
                     self._serve(connection, stop)
-            except psycopg.OperationalError as error:
-                logger.error("sealing waits for the database: %s", str(error).strip().partition("\n")[0])
+            except WAITS_FOR as error:
+                logger.error("sealing waits: %s", str(error).strip().partition("\n")[0])
+                # the signer's reading of its key is recorded on Django's own connection, which may be dead as well
+                close_old_connections()
                 stop.wait(RETRY)
 
     def _serve(self, connection: Connection[Any], stop: threading.Event) -> None:

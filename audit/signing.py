@@ -28,6 +28,10 @@ KEY_TAG = b"chatgrid.audit.key.v1\x00"
 NO_PREVIOUS = bytes(32)
 
 
+class SignerUnavailable(Exception):
+    """The signing key cannot be had now. Nothing is sealed until it can; the sentence is for the operator."""
+
+
 class Signer(Protocol):
     """Whoever holds the private key. Swapped for another at a rollover."""
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import Any
 
 from celery import Celery
+from celery.signals import beat_embedded_init, beat_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatgrid.settings")
 
@@ -13,3 +16,10 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(
     ["audit", "departments", "departments.calls", "departments.keys", "departments.documents", "chatgrid.chat"]
 )
+
+
+@beat_init.connect
+@beat_embedded_init.connect
+def make_the_folder_of_the_schedule(sender: Any, **_: object) -> None:
+    """In a fresh container nobody has made it, and the clock would end at its first tick."""
+    Path(app.conf.beat_schedule_filename).parent.mkdir(mode=0o700, parents=True, exist_ok=True)

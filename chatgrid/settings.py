@@ -79,6 +79,7 @@ TEMPLATES = [
 # --- databases: the application's role reads and writes, the owner's role migrates --------------------------------
 DATABASES: dict[str, Any] = {"default": read_database("CHATGRID_DATABASE_URL")}
 DATABASES["default"]["CONN_MAX_AGE"] = 0
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # the first page after an outage must not meet a dead connection
 if pool_size := read_int("CHATGRID_PAGE_POOL_SIZE", 8):  # 0 in workers, which fork
     DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 0, "max_size": pool_size, "timeout": 5}}
 if owner := read_str("CHATGRID_OWNER_DATABASE_URL", ""):

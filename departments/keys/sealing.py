@@ -16,21 +16,27 @@ from django.conf import settings
 
 from audit.events import Event
 from audit.models import AuditSeal
-from audit.signing import Ed25519Signer, key_id
+from audit.signing import Ed25519Signer, SignerUnavailable, key_id
 from audit.writer import Entry, record
 from departments.keys.reader import current_vault
 from departments.keys.secret import Secret
-from departments.keys.vaults import SecretMissing, Version
+from departments.keys.vaults import SecretMissing, VaultError, Version
 from departments.keys.vaults.names import seal_key_name
 
 
-class SealKeyLost(Exception):
+class SealKeyLost(SignerUnavailable):
     """The record has seals and the secret manager has no key: restore it, or announce a new one."""
 
 
 def current_signer() -> Ed25519Signer:
-    """The signer of the current key. VaultError where it cannot be read, SealKeyLost where it should be there."""
-    name = seal_key_name(settings.ENVIRONMENT)
+    """The signer of the current key. SignerUnavailable where it cannot be read, SealKeyLost where it is gone."""
+    try:
+        return _current_signer(seal_key_name(settings.ENVIRONMENT))
+    except VaultError as error:
+        raise SignerUnavailable(f"the signing key cannot be read: {error}") from error
+
+
+def _current_signer(name: str) -> Ed25519Signer:
     try:
         version = current_vault().get_current(name)
     except SecretMissing:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from io import StringIO
@@ -17,6 +18,9 @@ from django.core.management import call_command
 
 from audit.events import Event
 from audit.models import AuditEvent, AuditLeaf, AuditSeal
+from audit.roles import SEALER, connect
+from audit.sealer import Sealer
+from audit.signing import Ed25519Signer, SignerUnavailable
 from audit.writer import Entry, record
 from departments.keys.sealing import SealKeyLost, current_signer
 from departments.keys.vaults.names import seal_key_name
@@ -142,3 +146,24 @@ def test_a_second_sealer_takes_over_when_the_first_is_killed(sealer: Process) ->
 
 def test_it_stops_when_it_is_told_to(sealer: Process) -> None:
     assert sealer.end(signal.SIGTERM) == 0
+
+
+def test_it_waits_for_a_signing_key_that_cannot_be_read_and_then_seals() -> None:
+    tries: list[int] = []
+
+    def signer() -> Ed25519Signer:
+        tries.append(1)
+        if len(tries) == 1:
+            raise SignerUnavailable("the secret manager is away")
+        return current_signer()
+
+    event = written(Event.ADMIN_CHANGED)
+    stop = threading.Event()
+    running = threading.Thread(target=Sealer(lambda: connect(SEALER), signer, []).run, args=(stop,))
+    running.start()
+    try:
+        wait_for(lambda: is_sealed(event), 30)
+    finally:
+        stop.set()
+        running.join()
+    assert len(tries) == 2

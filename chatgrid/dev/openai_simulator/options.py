@@ -39,5 +39,6 @@ def read_options(environ: Mapping[str, str] = os.environ) -> Options:
     return Options(
         first_token_ms=float(environ.get("CHATGRID_SIMULATOR_FIRST_TOKEN_MS", HUMAN_FIRST_TOKEN_MS)),
         tokens_per_second=float(environ.get("CHATGRID_SIMULATOR_TOKENS_PER_SECOND", HUMAN_TOKENS_PER_SECOND)),
+        journal_size=int(environ.get("CHATGRID_SIMULATOR_JOURNAL", "200")),
         keys=KeyPolicy(environ.get("CHATGRID_SIMULATOR_KEYS", KeyPolicy.UNTIL_REGISTERED.value)),
     )
