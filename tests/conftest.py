@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import uvicorn
+from django.conf import settings
 from django.core.cache import cache
 from django.core.management import call_command
+from redis import Redis
 
 from chatgrid.dev.openai_simulator.app import make_app
 from departments.documents.pools import close_pools
@@ -41,6 +43,15 @@ def provider() -> Iterator[Provider]:
     yield Provider(f"http://127.0.0.1:{PROVIDER_PORT}")
     server.should_exit = True
     thread.join(timeout=10)
+
+
+@pytest.fixture(autouse=True)
+def forgotten_floods() -> None:
+    """All tests share one address: what one of them asked in this minute is not held against the next."""
+    with Redis.from_url(settings.REDIS_URL) as client:
+        names = list(client.scan_iter(f"{settings.CACHES['default']['KEY_PREFIX']}:*rl:*"))
+        if names:
+            client.delete(*names)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -142,7 +142,7 @@ def wait_until(ready: Callable[[], bool], what: str, seconds: float = 60) -> Non
 @pytest.fixture(scope="session")
 def running_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("faults")
-    stack = at(folder / "services")
+    stack = at(folder / "services", durable=True)
     with ExitStack() as ending:
         for service in (stack.postgres, stack.valkey):
             ending.callback(service.stop)

@@ -90,9 +90,9 @@ def test_a_killed_web_process_leaves_neither_a_gap_nor_a_block(site: Site) -> No
     response = first_text(site, "Tell me a long story.", read=60)
     site.kill("web")
     response.close()
-    (call_id, reserved) = site.rows("SELECT call_id, tokens_reserved FROM limits_reservation WHERE settled_at IS NULL")[
-        0
-    ]
+    ((call_id, reserved),) = site.rows(
+        "SELECT call_id, tokens_reserved FROM limits_reservation WHERE settled_at IS NULL"
+    )
     assert reserved > 0
     # time passes: nobody renews the lease, nobody saves the answer
     site.rows("UPDATE limits_reservation SET lease_until = now() - interval '1 second' WHERE settled_at IS NULL")

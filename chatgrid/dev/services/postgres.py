@@ -153,10 +153,12 @@ class Postgres:
     # -- life
 
     def start(self) -> None:
-        """Starts the server and returns when it answers; at the first start the cluster is made.
+        """Starts the server, unless it runs, and returns when it answers; at the first start the cluster is made.
 
         Raises ServiceError, with what to do, when it cannot be made or does not answer within START_SECONDS.
         """
+        if self.alive() and self._answers():
+            return
         make_private(self.folder)
         binaries, way = self._prepare()
         self._child.clear()  # before the port is looked at: a dying server still holds it

@@ -44,11 +44,11 @@ def database_urls(postgres: Postgres, database: str) -> dict[str, str]:
     }
 
 
-def at(folder: Path) -> Stack:
-    """The stack of `folder`, started or not."""
+def at(folder: Path, *, durable: bool = False) -> Stack:
+    """The stack of `folder`, started or not. `durable` is for tests that break it: a commit must then stand."""
     return Stack(
-        Postgres(folder / "postgres", durable=False, leashed=True),
-        Valkey(folder / "valkey", durable=False, leashed=True),
+        Postgres(folder / "postgres", durable=durable, leashed=True),
+        Valkey(folder / "valkey", durable=durable, leashed=True),
     )
 
 

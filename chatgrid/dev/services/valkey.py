@@ -104,7 +104,12 @@ class Valkey:
         return secret(self.folder / "passwords.json", "valkey")
 
     def start(self) -> None:
-        """Starts the server and returns when it answers; raises ServiceError, with what to do, when it does not."""
+        """Starts the server, unless it runs, and returns when it answers.
+
+        Raises ServiceError, with what to do, when it does not answer.
+        """
+        if self.alive() and self._answers():
+            return
         make_private(self.folder)
         binary = find_binary()
         self._child.clear()  # before the port is looked at: a dying server still holds it

@@ -90,6 +90,12 @@ def test_a_rotation_is_rolled_back_by_promoting_the_previous(vault: Vault, name:
     assert vault.describe(name).previous == second
 
 
+def labels(vault: Vault, name: str) -> tuple[str | None, str | None, str | None, set[str]]:
+    """What a repeated step must leave alone. Not the times: moto dates a version anew when its labels move."""
+    described = vault.describe(name)
+    return described.current, described.pending, described.previous, set(described.created)
+
+
 def test_every_step_may_be_repeated(vault: Vault, name: str, token: Token, first: str) -> None:
     second = token()
     steps = [
@@ -99,13 +105,13 @@ def test_every_step_may_be_repeated(vault: Vault, name: str, token: Token, first
     ]
     for step in steps:
         step()
-        described = vault.describe(name)
+        stood = labels(vault, name)
         step()
-        assert vault.describe(name) == described
+        assert labels(vault, name) == stood
     for step in steps:  # and all of them from the start, as after a crash that lost the state
         step()
     assert vault.get_current(name).value == NEW
-    assert vault.describe(name) == described
+    assert labels(vault, name) == stood
 
 
 def test_a_token_never_stands_for_two_values(vault: Vault, name: str, token: Token, first: str) -> None:

@@ -245,6 +245,12 @@ def test_a_lock_file_that_names_a_stranger_is_no_obstacle(postgres: Postgres) ->
     assert ask(postgres, "SELECT 1", database=MAINTENANCE) == [(1,)]
 
 
+def test_starting_what_runs_leaves_it_alone(postgres: Postgres) -> None:
+    before = postmaster(postgres)
+    postgres.start()
+    assert postmaster(postgres) == before
+
+
 def test_a_first_start_that_was_cut_short_is_repeated(tmp_path: Path) -> None:
     half = tmp_path / "postgres" / "data.new"
     half.mkdir(parents=True)

@@ -64,6 +64,12 @@ def test_keys_and_port_survive_a_stop(valkey: Valkey) -> None:
     assert valkey.port == port
 
 
+def test_starting_what_runs_leaves_it_alone(valkey: Valkey) -> None:
+    before = listener(valkey).pid
+    valkey.start()
+    assert listener(valkey).pid == before
+
+
 def test_keys_survive_kill_9(valkey: Valkey) -> None:
     with open_database(valkey) as client:
         client.set("kept", "yes")
