@@ -12,8 +12,10 @@ class AuditConfig(AppConfig):
 
     def ready(self) -> None:
         from audit.grants import apply_grants
+        from audit.rollup_grants import apply_rollup_grants
         from audit.seal_grants import apply_seal_grants
 
         post_migrate.connect(apply_grants, sender=self, dispatch_uid="audit.grants")
         # after the other, which grants the application every ordinary table: these are none
         post_migrate.connect(apply_seal_grants, sender=self, dispatch_uid="audit.seal_grants")
+        post_migrate.connect(apply_rollup_grants, sender=self, dispatch_uid="audit.rollup_grants")

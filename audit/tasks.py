@@ -8,7 +8,7 @@ from celery import shared_task
 from django.conf import settings
 from django.db import connection
 
-from audit import retention
+from audit import retention, rollups
 from audit.roles import RETENTION, connect
 
 MONTHS_AHEAD = 3
@@ -38,3 +38,10 @@ def end_months() -> None:
     with connect(RETENTION) as held:
         retention.erase_texts(held)
         retention.end_months(held)
+
+
+@shared_task
+def roll_up() -> None:
+    """Take what was sealed since the last time into the sums behind the charts."""
+    with connection.cursor() as cursor:
+        rollups.advance(cursor)

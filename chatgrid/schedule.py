@@ -24,6 +24,7 @@ ROUTES: dict[str, dict[str, str]] = {
     "chatgrid.chat.tasks.close_lost_answers": {"queue": Queue.CHORES},
     "audit.tasks.make_partitions": {"queue": Queue.CHORES},
     "audit.tasks.end_months": {"queue": Queue.CHORES},
+    "audit.tasks.roll_up": {"queue": Queue.CHORES},
     "chatgrid.chat.tasks.expire_conversations": {"queue": Queue.CHORES},
     "departments.keys.tasks.advance_rotation": {"queue": Queue.ROTATION},
     "departments.keys.tasks.tick_rotations": {"queue": Queue.ROTATION},
@@ -45,6 +46,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "task": "audit.tasks.end_months",
         "schedule": 6 * 3600.0,
         "options": {"expires": 3600},
+    },
+    "sum up what was sealed, for the auditor's charts (control 5)": {
+        "task": "audit.tasks.roll_up",
+        "schedule": 20.0,
+        "options": {"expires": 20},
     },
     "delete conversations whose retention is over (control 5)": {
         "task": "chatgrid.chat.tasks.expire_conversations",
