@@ -33,6 +33,7 @@ ROUTES: dict[str, dict[str, str]] = {
     "departments.keys.tasks.repair_finding": {"queue": Queue.ROTATION},
     "departments.tasks.plan_department": {"queue": Queue.ROTATION},
     "departments.tasks.provision": {"queue": Queue.ROTATION},
+    "departments.tasks.make_pepper": {"queue": Queue.ROTATION},
 }
 
 # seconds; `expires` keeps ticks from piling up behind a worker that was away

@@ -132,6 +132,7 @@ class Department(models.Model):
     store_name = models.CharField(max_length=63, unique=True, default=new_store_name, editable=False)
     store_server = models.ForeignKey(StoreServer, on_delete=models.PROTECT, null=True, blank=True)
     store_ready = models.BooleanField(default=False, editable=False)
+    store_failure = models.CharField(max_length=400, blank=True, editable=False, help_text="Why it was not made yet.")
 
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership", related_name="departments")
 

@@ -8,22 +8,30 @@ Rules:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import yaml
 from django.core.exceptions import ValidationError
 
+from departments.calls.query_policy import make_pepper
 from departments.documents.provision import ProvisioningImpossible, provision_store
 from departments.keys import provisioning
 from departments.keys.models import ProviderProject
 from departments.keys.project_plan import Change, ProvisioningStopped
+from departments.keys.vaults import VaultError
 from departments.models import Department, Organization
 
 STORE = "store"
+NOT_MADE = (
+    "The store could not be made: the database server or the secret manager refused or did not answer. "
+    "Provision it again; the worker's log says more."
+)
 # what a file may say of a department, and the field it sets
 DEPARTMENT_FIELDS = {"name": "name", "model": "model", "provider": "provider", "instructions": "instructions"}
 PROJECT_FIELDS = {
@@ -37,6 +45,9 @@ PROJECT_FIELDS = {
     "key_days": "key_days",
     "key_scopes": "key_scopes",
 }
+
+
+logger = logging.getLogger(__name__)
 
 
 class FileRefused(Exception):
@@ -74,11 +85,24 @@ def apply(department: Department, expected: Plan | None = None, by: UUID | None 
     answer = provisioning.apply(department, of_project, by, by_name)
     changes, sentence = (answer, "") if isinstance(answer, list) else ([], answer.sentence)
     of_store = _store_changes(department)
+    _make_store(department)
+    return Plan(department, (*changes, *of_store), sentence)
+
+
+def _make_store(department: Department) -> None:
+    """The store, and the pepper for hashed questions, which the web may read but not write."""
+    failure = ""
     try:
         provision_store(department)
+        make_pepper(department)
     except ProvisioningImpossible as error:
-        raise ProvisioningStopped(str(error)) from None
-    return Plan(department, (*changes, *of_store), sentence)
+        failure = str(error)
+    except (psycopg.Error, VaultError, OSError) as error:
+        logger.error("store of department %s not made: %s", department.pk, type(error).__name__)
+        failure = NOT_MADE
+    Department.objects.filter(pk=department.pk).update(store_failure=failure[:400])
+    if failure:
+        raise ProvisioningStopped(failure)
 
 
 def _store_changes(department: Department) -> list[Change]:

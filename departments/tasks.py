@@ -14,6 +14,7 @@ from uuid import UUID
 from celery import shared_task
 from django.utils import timezone
 
+from departments.calls import query_policy
 from departments.keys.models import ProviderProject
 from departments.keys.project_plan import Change, PlanChanged, ProvisioningStopped
 from departments.keys.provisioning import project_row
@@ -37,6 +38,14 @@ def plan_department(department_id: str) -> None:
     row.plan = [asdict(change) for change in planned.changes]
     row.plan_sentence, row.planned_at = planned.sentence[:400], timezone.now()
     row.save(update_fields=["plan", "plan_sentence", "planned_at"])
+
+
+@shared_task(name="departments.tasks.make_pepper")
+def make_pepper(department_id: str) -> None:
+    """The key with which a department's questions are hashed: made here, because the web may only read it."""
+    department = _department(department_id)
+    if department is not None:
+        query_policy.make_pepper(department)
 
 
 @shared_task(name="departments.tasks.provision")

@@ -12,13 +12,16 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import logging
 import secrets
 import unicodedata
 from dataclasses import dataclass
 from hashlib import sha256
 from uuid import uuid4
 
+from celery import current_app
 from django.conf import settings
+from kombu.exceptions import OperationalError
 
 from audit.writer import KeptText
 from departments.calls.personal_data import redact
@@ -29,6 +32,8 @@ from departments.keys.vaults.names import pepper_name
 from departments.models import Department, QueryPolicy
 
 KEYED = "hmac-sha256:"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,15 +61,31 @@ async def digest_of(department: Department, question: str) -> str:
     try:
         version = await secret_cache().get(name, 0)
     except SecretMissing:
-        await asyncio.to_thread(make_pepper, department)
-        version = await secret_cache().get(name, 0)
+        await asyncio.to_thread(_ask_for_pepper, department)
+        raise
     key = bytes.fromhex(json.loads(version.value.reveal())["pepper"])
     return KEYED + hmac.new(key, _normal(question).encode(), sha256).hexdigest()
 
 
+def _ask_for_pepper(department: Department) -> None:
+    """The web reads secrets and writes none: the rotator makes it, and the next question finds it."""
+    try:
+        current_app.send_task("departments.tasks.make_pepper", (str(department.pk),), retry=False)
+    except (OSError, OperationalError) as error:
+        logger.error("nobody was asked for the pepper of department %s: %s", department.pk, type(error).__name__)
+
+
 def make_pepper(department: Department) -> None:
-    """The department's pepper, if it has none yet: made once and never changed, or older hashes could not be found."""
+    """The department's pepper, if it has none yet: made once and never changed, or older hashes could not be found.
+
+    For the rotator's queue and for commands: the web may not write secrets.
+    """
     vault, name, token = current_vault(), secret_name(department), str(uuid4())
+    try:
+        vault.get_current(name)
+        return
+    except SecretMissing:
+        pass  # the rest makes it
     vault.stage(name, token, Secret(json.dumps({"v": 1, "pepper": secrets.token_hex(32)})))
     try:
         vault.promote(name, token, None)

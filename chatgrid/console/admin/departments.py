@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from typing import Any
 
-import psycopg
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
@@ -21,18 +19,14 @@ from django.utils.html import format_html
 from django.views.decorators.http import require_POST
 
 from chatgrid.console.admin.base import ConsoleAdmin, ConsoleForm, ConsoleInline
-from chatgrid.console.admin.projects import provision_project
+from chatgrid.console.admin.projects import provision
 from chatgrid.console.recording import record_act
 from chatgrid.console.scope import may_change, viewer_of
 from chatgrid.console.site import site
 from departments.calls.models import CatalogueModel
-from departments.documents.provision import ProvisioningImpossible, provision_store
-from departments.keys.vaults import VaultError
 from departments.models import Department, Membership
 
 MOST_MEMBERS_ON_PAGE = 50
-
-logger = logging.getLogger(__name__)
 
 
 class DepartmentForm(ConsoleForm):
@@ -116,7 +110,7 @@ class DepartmentAdmin(ConsoleAdmin):
 
     @admin.display(description="store", ordering="store_ready")
     def store(self, department: Department) -> str:
-        return "Ready" if department.store_ready else "Missing"
+        return "Ready" if department.store_ready else f"Missing. {department.store_failure}".strip()
 
     @admin.display(description="key", ordering="key__state")
     def key_state(self, department: Department) -> str:
@@ -132,7 +126,6 @@ class DepartmentAdmin(ConsoleAdmin):
         super().save_model(request, obj, form, change)
         if not change:
             transaction.on_commit(partial(provision, request, obj))
-            transaction.on_commit(partial(provision_project, request, obj))
         elif "provider" in form.changed_data:
             messages.warning(request, f"{obj} is answered by {obj.provider} now: paste a key of that provider.")
 
@@ -153,21 +146,3 @@ class DepartmentAdmin(ConsoleAdmin):
             raise PermissionDenied
         self.provision_again(request, self.get_queryset(request).filter(pk=department.pk))
         return redirect("admin:departments_department_change", department.pk)
-
-
-def provision(request: HttpRequest, department: Department) -> None:
-    """Make the department's store or finish making it, and say on the next page how that went.
-
-    Repeating is safe (departments/documents/provision.py), so a failure undoes nothing: the department stays without
-    a store until somebody presses the button.
-    """
-    try:
-        provision_store(department)
-    except ProvisioningImpossible as error:
-        messages.error(request, f"{department} has no store yet. {error}")
-    except (psycopg.Error, VaultError, OSError) as error:
-        logger.error("store of department %s not made: %s", department.pk, type(error).__name__)
-        sentence = "could not be made: the database server or the secret manager refused or did not answer."
-        messages.error(request, f"The store of {department} {sentence} Press “Provision again”; the log says more.")
-    else:
-        messages.success(request, f"The store of {department} is ready.")

@@ -38,7 +38,7 @@ from departments.keys.project_plan import Change, NoAdminApi
 from departments.models import Department
 
 ASKED = "Asked. Reload this page in a few seconds."
-BEING_MADE = "Its project at OpenAI is being made; see Projects."
+BEING_MADE = "{} is being completed in the background. Reload this page in a few seconds."
 BROKER_AWAY = "The background worker cannot be reached. Nothing was changed; try again in a minute."
 BOUNDS = (
     "allowed_models",
@@ -229,14 +229,16 @@ class FindingAdmin(ConsoleAdmin):
         return redirect("admin:keys_finding_change", finding.pk)
 
 
-def provision_project(request: HttpRequest, department: Department) -> None:
-    """Ask the rotator for what a new department needs at OpenAI, or say why nobody can be asked."""
+def provision(request: HttpRequest, department: Department) -> None:
+    """Ask the rotator for the department's store, project and key, and say what it cannot make.
+
+    The web may read secrets and write none, so it makes nothing itself. Repeating is safe.
+    """
     if not has_admin_api(provider_of(department)):
         messages.info(request, NoAdminApi(department.name).sentence)
     elif not has_admin_key(department.organization):
         messages.info(request, AdminKeyMissing(department.organization.name).sentence)
-    else:
-        ask(request, department_tasks.provision, str(department.pk), *acting(request), said=BEING_MADE)
+    ask(request, department_tasks.provision, str(department.pk), *acting(request), said=BEING_MADE.format(department))
 
 
 def acting(request: HttpRequest) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import hashlib
 import time
 
 import pytest
+from celery import current_app
 
 from audit.models import AuditText
 from departments.calls import query_policy
@@ -15,6 +16,7 @@ from departments.calls.query_policy import digest_of
 from departments.keys.reader import secret_cache
 from departments.keys.vaults import VaultUnavailable
 from departments.models import QueryPolicy
+from departments.tasks import make_pepper
 from tests.company import Company, give_key
 from tests.departments.calls.calling import ask, events, whole
 from tests.provider import Provider
@@ -24,6 +26,8 @@ def ready(company: Company, policy: QueryPolicy) -> None:
     give_key(company.hr)
     company.hr.query_policy = policy
     company.hr.save(update_fields=["query_policy"])
+    for department in (company.hr, company.finance):
+        make_pepper(str(department.pk))  # as the rotator does
 
 
 def kept_of(company: Company) -> list[AuditText]:
@@ -71,6 +75,23 @@ async def test_without_its_key_there_is_no_hash_and_no_call(
         await whole(ask(company))
     assert [event.details["reason"] for event in events(company)] == ["pepper_unavailable"]
     assert kept_of(company) == []
+
+
+async def test_the_web_asks_the_rotator_for_a_pepper_and_writes_none(
+    company: Company, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_key(company.hr)
+    company.hr.query_policy = QueryPolicy.HASHED
+    company.hr.save(update_fields=["query_policy"])
+    asked: list[tuple[str, tuple[str, ...]]] = []
+    monkeypatch.setattr(current_app, "send_task", lambda name, arguments, retry: asked.append((name, arguments)))
+    with pytest.raises(CallFailed):
+        await whole(ask(company))
+    assert asked == [("departments.tasks.make_pepper", (str(company.hr.pk),))]
+    for name, arguments in asked:
+        current_app.tasks[name](*arguments)
+    await whole(ask(company))
+    assert [event.query_hash for event in events(company)][-1].startswith("hmac-sha256:")
 
 
 async def test_a_redacted_text_is_kept_without_personal_data(company: Company, provider: Provider) -> None:
