@@ -17,7 +17,7 @@ FIND_PYTHON = for name in python3.14 python3.13 python3.12 python3.11 python3; d
 	if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then echo $$name; break; fi; done
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-fast lint types contracts scan format bench bench-retrieval browser lock reset
+.PHONY: help run install test test-fast lint types contracts scan format bench bench-injection bench-retrieval browser lock reset
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -70,6 +70,9 @@ scan: $(EVERYTHING) ## looks for keys in every tracked file and in the built pag
 bench: $(EVERYTHING) ## speed: the same streams direct from the simulator and through ChatGrid
 	$(PYTHON) -m tests.bench.chat
 	$(PYTHON) -m pytest -p no:randomly -s tests/bench
+
+bench-injection: $(EVERYTHING) ## prompt injection: rates, times and a walk through every page with the texts of TEXTS=folder
+	$(PYTHON) -m tests.bench.injection $(TEXTS)
 
 bench-retrieval: $(EVERYTHING) ## finding: the demo questions through search and through whole answers (CORPUS=folder adds one)
 	$(PYTHON) -m tests.bench.retrieval $(CORPUS)

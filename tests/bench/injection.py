@@ -1,8 +1,11 @@
-"""Rates and times of the layers against prompt injection: `python -m tests.bench.injection FOLDER`.
+"""Rates and times of the layers against prompt injection: `python -m tests.bench.injection FOLDER [--no-browser]`.
 
 FOLDER holds third-party test data that is not part of this repository: dev.jsonl (texts with `label`, `kind`,
 `source`), render_payloads.jsonl (answers of a model) and invisible_text.jsonl (`text`, `form`, `expect`, `flag`). A
 file that is not there is left out.
+
+Last comes a real browser on a running site (tests/bench/test_hostile_pages.py): every payload and every invisible text
+in every place where ChatGrid shows text. The command ends with 1 where something did not hold.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
 from collections import defaultdict
@@ -39,6 +43,7 @@ TAGS = {
 }  # fmt: skip
 ATTRIBUTES = {"class", "href", "rel", "start"}
 TOKEN = 4  # characters in a piece of a stream
+FOLDER = "INJECTION_DATA"  # how the walk through the pages is told where the texts lie
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -115,6 +120,17 @@ def scan_time(text: str) -> float:
     return min(once() for _ in range(20)) * 1000
 
 
+def benign_rate(texts: list[dict[str, Any]]) -> str:
+    """Honest texts of a business with a label. `notinject` rows are made of trigger words and no business texts."""
+    found = [bool(scan(clean(row["text"]).text)) for row in texts if row["label"] == "benign"]
+    return f"{sum(found)} of {len(found)} ({sum(found) / max(1, len(found)):.1%}; at most 2 %)"
+
+
+def growth(text: str) -> float:
+    """How much longer ten times the text takes; about 10 where the time is linear."""
+    return scan_time(text[:1_900] * 10) / scan_time(text[:1_900])
+
+
 def report(folder: Path) -> Iterator[str]:
     texts = rows(folder / "dev.jsonl")
     yield f"Scanner, {len(rules())} rules: texts with a label"
@@ -122,7 +138,10 @@ def report(folder: Path) -> Iterator[str]:
         yield f"  {name:45} {found:4} of {total:4}  {found / total:5.1%}"
     benign = [row["text"] for row in texts if row["label"] == "benign"]
     prose = " ".join(benign) or "Everybody may carry five unused days into the next year. " * 40
-    yield f"  2,000 characters take {scan_time(prose[:2000]):.2f} ms"
+    yield f"  honest texts with a label: {benign_rate(texts)}"
+    yield f"  2,000 characters take {scan_time(prose[:2000]):.2f} ms; ten times as many {growth(prose):.1f} times that"
+    for hostile in ("a" * 2000, "ignore " * 300, "ignore all previous " * 100, "<" * 2000, "[](" * 700):
+        yield f"    {hostile[:20]!r} again and again: {scan_time(hostile[:2000]):.2f} ms, {growth(hostile):.1f} times"
     microseconds, characters = filter_delay([text for text in benign if len(text) > 60] or [prose])
     yield f"Output filter: {microseconds:.0f} µs for {TOKEN} characters, {characters:.1f} characters held back"
     payloads = rows(folder / "render_payloads.jsonl")
@@ -133,11 +152,23 @@ def report(folder: Path) -> Iterator[str]:
     yield f"Cleaning: {len(cases) - len(wrong)} of {len(cases)} as expected {wrong or ''}"
 
 
+def in_a_browser(folder: Path) -> int:
+    """The exit code of the walk through all pages, in a process of its own: it needs the running services."""
+    pages = Path(__file__).with_name("test_hostile_pages.py")
+    own = {name for name in os.environ if name.startswith(("CHATGRID_", "DJANGO_"))}
+    environment = {name: value for name, value in os.environ.items() if name not in own}
+    command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:randomly", "--no-header", str(pages)]
+    return subprocess.run(command, env=environment | {FOLDER: str(folder.resolve())}, check=False).returncode
+
+
 def main() -> None:
-    if len(sys.argv) != 2:
-        sys.exit("Name the folder with the test data: python -m tests.bench.injection FOLDER")
-    for line in report(Path(sys.argv[1])):
-        print(line)
+    arguments = [each for each in sys.argv[1:] if each != "--no-browser"]
+    if len(arguments) != 1:
+        sys.exit("Name the folder with the test data: python -m tests.bench.injection FOLDER [--no-browser]")
+    for line in report(Path(arguments[0])):
+        print(line, flush=True)
+    if "--no-browser" not in sys.argv:
+        sys.exit(in_a_browser(Path(arguments[0])))
 
 
 if __name__ == "__main__":

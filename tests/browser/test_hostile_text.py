@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -12,94 +13,42 @@ from chatgrid.chat.models import Conversation, Message
 from departments.documents.store import open_store
 from departments.loop import run
 from tests.browser.conftest import Visitor, sign_in
-from tests.company import PASSWORD, Company, give_key
-from tests.departments.documents.shelf import add
+from tests.browser.hostile import HOSTILE, Poisoned, look, places, poison, sign_in_as, wrongs_here
+from tests.company import Company, give_key
 from tests.provider import Provider
-
-ELSEWHERE = "https://elsewhere.example"
-HOSTILE = [
-    "<script>window.ran = 1</script>",
-    "<img src=x onerror='window.ran = 1'>",
-    f"<img src={ELSEWHERE}/a.png>",
-    "\"><svg/onload=window.ran=1>",
-    "' autofocus onfocus='window.ran = 1' x='",
-    f"</textarea></title></style><iframe src={ELSEWHERE}/></iframe>",
-    f"<style>@import '{ELSEWHERE}/x.css'; body {{ background: url({ELSEWHERE}/b.png) }}</style>",
-    f"<link rel=stylesheet href={ELSEWHERE}/y.css><base href={ELSEWHERE}/>",
-    f"<meta http-equiv=refresh content='0;url={ELSEWHERE}'>",
-    f"![x]({ELSEWHERE}/i.png?d=secret) [x](javascript:window.ran=1) <a href='javascript:window.ran=1'>y</a>",
-    f"![x][r]\n\n[r]: {ELSEWHERE}/r.png",
-    f"<form action={ELSEWHERE}><button autofocus>ok</button></form>",
-    "<math><mtext></form><form><mglyph><style></math><img src onerror=window.ran=1>",
-    f"<video src={ELSEWHERE}/v.mp4 autoplay poster={ELSEWHERE}/p.png onloadstart=window.ran=1></video>",
-    "{{ 7*7 }} {% debug %} ${window.ran=1} `${window.ran=1}`",
-    f"```html\n<script>window.ran = 1</script>\n<img src={ELSEWHERE}/c.png>\n```",
-]  # fmt: skip
-EVERYTHING = " ".join(HOSTILE)
-
-
-def assert_untouched(visitor: Visitor, where: str) -> None:
-    page = visitor.page
-    page.wait_for_load_state()
-    page.wait_for_timeout(200)  # what would load does so after a moment
-    assert page.evaluate("window.ran") is None, where
-    assert page.locator("main img:not([src^='/static/']), iframe, object, embed, base, main style").count() == 0, where
-    assert visitor.wrongs == [], where
 
 
 @pytest.fixture
-def poisoned(office: Company) -> tuple[Company, dict[str, Any]]:
+def poisoned(office: Company) -> Poisoned:
     """Hostile text as the name of everybody and everything, and in everything that was ever said or uploaded."""
-    for thing, size in ((office.bob, 120), (office.hr, 120), (office.organization, 120)):
-        type(thing).objects.filter(pk=thing.pk).update(name=EVERYTHING[:size])
-    version = run(add(office.hr, office.bob, f"# {HOSTILE[0]} {HOSTILE[1]}\n\n{EVERYTHING}\n", f"{HOSTILE[1]}.md"))
-    cited = {"number": 1, "document": str(version.document_id), "version": str(version.id), "ordinal": 0,
-             "title": EVERYTHING, "headings": [EVERYTHING], "locator": {"sheet": EVERYTHING}, "quote": EVERYTHING,
-             "uploader": EVERYTHING, "uploaded_at": EVERYTHING}  # fmt: skip
-    found = Conversation.objects.create(department=office.hr, owner=office.bob, title=EVERYTHING[:80])
+    return poison(office, HOSTILE)
+
+
+@pytest.mark.timeout(420)
+def test_no_text_in_any_place_runs_or_loads_anything(visitor: Visitor, poisoned: Poisoned) -> None:
+    seen = 0
+    for place, wrongs in look(visitor, places(poisoned)):
+        assert wrongs == [], f"{place.name}: {place.address}"
+        seen += 1
+    assert seen > 60
+    page = visitor.page
+    page.context.clear_cookies()
+    sign_in_as(page, poisoned.office.bob)
+    page.goto(f"/c/{poisoned.conversation.pk}/")
+    for citation in page.locator(".prose .citation").all()[-len(HOSTILE) :: 3]:
+        citation.scroll_into_view_if_needed()
+        page.mouse.move(0, 0)
+        page.wait_for_timeout(400)  # scrolling closes the card
+        citation.focus()
+        page.locator("#citation-card").wait_for(timeout=5_000)
+        assert wrongs_here(visitor) == [], "the card over a citation"
+
+
+def test_a_page_that_is_not_there_says_so_without_running_its_address(visitor: Visitor) -> None:
     for text in HOSTILE:
-        Message.objects.create(conversation=found, role="person", text=text)
-        Message.objects.create(conversation=found, role="assistant", text=f"{text} [1]", citations=[cited])
-    Message.objects.create(conversation=found, role="assistant", state="failed", problem=EVERYTHING)
-    return office, {"conversation": found.pk, "document": version.document_id}
-
-
-def test_no_text_in_any_place_runs_or_loads_anything(
-    visitor: Visitor, poisoned: tuple[Company, dict[str, Any]]
-) -> None:
-    office, ids = poisoned
-    page = visitor.page
-    sign_in(page, office.bob.email)
-    for address in ("/d/hr/", f"/c/{ids['conversation']}/", "/d/hr/documents/", f"/d/hr/documents/{ids['document']}/",
-                    "/d/hr/documents/?q=%3Cscript%3Ewindow.ran=1%3C/script%3E", "/accounts/password/change/",
-                    "/accounts/logout/"):  # fmt: skip
-        page.goto(address)
-        assert_untouched(visitor, address)
-    page.goto(f"/c/{ids['conversation']}/")
-    citation = page.locator(".prose .citation").last
-    citation.scroll_into_view_if_needed()
-    page.wait_for_timeout(300)  # scrolling closes the card
-    citation.hover()
-    page.locator("#citation-card").wait_for(timeout=5_000)
-    assert_untouched(visitor, "the card over a citation")
-
-
-def test_no_text_in_the_console_runs_or_loads_anything(
-    visitor: Visitor, poisoned: tuple[Company, dict[str, Any]]
-) -> None:
-    office, _ = poisoned
-    page = visitor.page
-    page.goto("/accounts/login/")
-    page.locator("input[type=email]").fill(office.ivan.email)
-    page.locator("input[type=password]").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url(lambda url: "login" not in url)
-    for address in ("/admin/", "/admin/accounts/user/", f"/admin/accounts/user/{office.bob.pk}/change/",
-                    "/admin/departments/department/", f"/admin/departments/department/{office.hr.pk}/change/",
-                    "/admin/departments/membership/", "/admin/departments/organization/", "/admin/keys/keyreference/",
-                    "/admin/audit/auditevent/", "/admin/limits/limit/"):  # fmt: skip
-        page.goto(address)
-        assert_untouched(visitor, address)
+        visitor.page.goto(f"/nowhere/{quote(text, safe='')}/?next={quote(text)}")
+        wrongs = [each for each in wrongs_here(visitor) if "404" not in each]
+        assert wrongs == [], text
 
 
 def test_an_answer_that_streams_runs_and_loads_nothing_at_any_moment(
@@ -110,7 +59,7 @@ def test_an_answer_that_streams_runs_and_loads_nothing_at_any_moment(
     page.goto("/d/hr/")
     for shape in (lambda text: [text], lambda text: [text[at : at + 3] for at in range(0, len(text), 3)]):
         ask(page, provider, key, shape, "\n\n".join(HOSTILE))
-        assert_untouched(visitor, "a streamed answer")
+        assert wrongs_here(visitor) == [], "a streamed answer"
 
 
 def ask(page: Page, provider: Provider, key: Any, shape: Callable[[str], list[str]], answer: str) -> None:
@@ -135,16 +84,13 @@ def test_a_secret_in_a_question_is_asked_about_before_it_is_sent(visitor: Visito
     assert Conversation.objects.filter(owner=office.alice).exists()
 
 
-def test_the_store_holds_what_was_typed_and_not_what_was_shown(poisoned: tuple[Company, dict[str, Any]]) -> None:
+def test_the_store_holds_what_was_typed_and_not_what_was_shown(poisoned: Poisoned) -> None:
     """Escaping happens on the way out: what is kept is the text itself."""
-    office, ids = poisoned
 
     async def texts() -> str:
-        async with open_store(office.hr) as store:
-            detail = await store.get_document(ids["document"])
-            assert detail is not None
-            passages = await store.list_passages(detail.versions[0].id, offset=0, limit=50)
+        async with open_store(poisoned.office.hr) as store:
+            passages = await store.list_passages(poisoned.documents[0].id, offset=0, limit=50)
         return " ".join(passage.text for passage in passages)
 
     assert "&lt;" not in run(texts())
-    assert Message.objects.filter(conversation_id=ids["conversation"], text=HOSTILE[0]).exists()
+    assert Message.objects.filter(conversation=poisoned.conversation, text=HOSTILE[0]).exists()

@@ -72,7 +72,7 @@ def test_a_word_that_ends_like_a_keys_beginning_is_no_key(word: str) -> None:
 
 
 def test_ordinary_words_pass_at_once() -> None:
-    the_filter, given, shown = OutputFilter(CANARY, contains_key), "", ""
+    the_filter, given, shown = OutputFilter("7" * 32, contains_key), "", ""  # a canary may begin like a word, too
     for word in ("Twenty-eight ", "days ", "of ", "leave.", " Größe", " 日本", " and ", "so ", "on."):
         given += word
         shown += the_filter.feed(word)
