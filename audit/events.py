@@ -26,6 +26,9 @@ class Event(TextChoices):
     DOCUMENT_UPLOADED = "document:uploaded", "A document was uploaded"
     DOCUMENT_LIVE = "document:live", "A document can be asked about"
     DOCUMENT_FAILED = "document:failed", "A document could not be read"
+    DOCUMENT_HELD = "document:held", "A document waits until somebody has read its text"
+    DOCUMENT_APPROVED = "document:approved", "A held document was read and approved"
+    DOCUMENT_REJECTED = "document:rejected", "A held document was read and rejected"
     DOCUMENT_DELETED = "document:deleted", "A document was deleted"
     DOCUMENT_DOWNLOADED = "document:downloaded", "An original was downloaded"
 

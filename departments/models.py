@@ -97,6 +97,13 @@ class TypedSecrets(models.TextChoices):
     REDACT = "redact", "Take the secret out and send the rest"
 
 
+class DocumentReview(models.TextChoices):
+    """Whether a document has to be looked at by a person before the chat answers from it."""
+
+    OFF = "off", "Search every document as soon as it is read"
+    LABELLED = "labelled", "Hold documents that read like orders to the assistant until somebody has looked"
+
+
 class Department(models.Model):
     """A department: one store, one key, one budget, one set of rules for the assistant."""
 
@@ -115,6 +122,13 @@ class Department(models.Model):
         choices=TypedSecrets.choices,
         default=TypedSecrets.WARN,
         help_text="What happens to a question that looks as if it held a key, a card number or another secret.",
+    )
+    document_review = models.CharField(
+        "review of documents",
+        max_length=16,
+        choices=DocumentReview.choices,
+        default=DocumentReview.OFF,
+        help_text="Holds for documents that are read from now on.",
     )
     query_policy = models.CharField(
         max_length=16,

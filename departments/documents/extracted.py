@@ -132,12 +132,16 @@ NOWHERE = Locator()
 
 @dataclass(frozen=True)
 class Block:
-    """One heading, paragraph, table row, list item or piece of code. A heading's path ends with the heading itself."""
+    """One heading, paragraph, table row, list item or piece of code. A heading's path ends with the heading itself.
+
+    `unclean` is the text as the file has it, where cleaning took out something that nobody can see; "" else.
+    """
 
     text: str
     locator: Locator = NOWHERE
     heading_path: tuple[str, ...] = ()
     kind: BlockKind = "paragraph"
+    unclean: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -145,6 +149,7 @@ class Block:
             "locator": self.locator.to_json(),
             "heading_path": list(self.heading_path),
             "kind": self.kind,
+            "unclean": self.unclean,
         }
 
     @classmethod
@@ -154,7 +159,8 @@ class Block:
         if kind not in get_args(BlockKind):
             raise ValueError(f"A block cannot be a {kind!r}.")
         path = tuple(_text(heading) for heading in _list(fields["heading_path"]))
-        return cls(_text(fields["text"]), Locator.from_json(fields["locator"]), path, cast(BlockKind, kind))
+        locator, unclean = Locator.from_json(fields["locator"]), _text(fields["unclean"])
+        return cls(_text(fields["text"]), locator, path, cast(BlockKind, kind), unclean)
 
 
 @dataclass(frozen=True)

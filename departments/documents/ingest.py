@@ -41,6 +41,7 @@ from departments.calls.embeddings import embed
 from departments.documents.chunks import Passage, chunk, embedded_text
 from departments.documents.events import document_entry
 from departments.documents.extract import Extracted, ExtractionFailed, Reason, extract
+from departments.documents.held import SCANNED, hold, must_wait
 from departments.documents.originals import delete_original, digest_of, local_copy, save_original
 from departments.documents.records import Claim, DocumentVersion, Draft, NewVersion
 from departments.documents.store import LEASE_SECONDS, ClaimLost, Store, StoreDown, open_store
@@ -80,6 +81,16 @@ class Upload:
 
     version: DocumentVersion
     is_duplicate: bool
+
+
+@dataclass(frozen=True)
+class Text:
+    """What a file says: as it was read, cut into passages, and what was odd about it."""
+
+    extracted: Extracted
+    title: str
+    passages: list[Passage]
+    labels: list[str]
 
 
 # -- a person's side
@@ -211,8 +222,12 @@ async def ingest_version(department: Department, version_id: UUID) -> None:
 
 async def _work(store: Store, claim: Claim) -> None:
     try:
-        passages, labels = await _read_and_embed(store, claim)
-        await _publish_passages(store, claim, passages, labels)
+        text = await _read(store, claim)
+        if reasons := await must_wait(store, claim, text.labels):
+            await hold(store, claim, text.extracted, text.title, text.labels, reasons)
+            return
+        await _embed(store, claim, text)
+        await _publish_passages(store, claim, len(text.passages), text.labels)
     except ExtractionFailed as failure:
         await _fail(store, claim, failure.sentence, failure.reason)
     except FileNotFoundError:
@@ -234,27 +249,31 @@ async def _publish_passages(store: Store, claim: Claim, passages: int, labels: l
     await store.build_index()
 
 
-async def _read_and_embed(store: Store, claim: Claim) -> tuple[int, list[str]]:
-    """Everything before publication; the number of passages, and what was odd about the text."""
+async def _read(store: Store, claim: Claim) -> Text:
+    """The file's text in passages, and what was odd about it. Raises ExtractionFailed."""
     extracted = await asyncio.to_thread(_extract, claim.version)
     title = (extracted.title or "").strip()[:LONGEST_NAME] or claim.version.title
     passages = await asyncio.to_thread(chunk, extracted)
     if not passages:
         raise ExtractionFailed(Reason.EMPTY)
     labels = [*_labels(extracted), *await asyncio.to_thread(_scanned, extracted)]
+    return Text(extracted, title, passages, labels)
+
+
+async def _embed(store: Store, claim: Claim, text: Text) -> None:
+    """Everything else before publication: the passages with their vectors, as drafts."""
     await store.start_embedding(
         claim,
-        kind=extracted.kind,
-        title=title,
-        pages=extracted.pages,
-        labels=labels,
+        kind=text.extracted.kind,
+        title=text.title,
+        pages=text.extracted.pages,
+        labels=text.labels,
         model=settings.EMBEDDING_MODEL,
         dimensions=settings.EMBEDDING_DIMENSIONS,
     )
-    missing = await _missing(store, claim, title, passages)
+    missing = await _missing(store, claim, text.title, text.passages)
     for at in range(0, len(missing), EMBED_AT_ONCE):
-        await _embed_some(store, claim, title, missing[at : at + EMBED_AT_ONCE])
-    return len(passages), labels
+        await _embed_some(store, claim, text.title, missing[at : at + EMBED_AT_ONCE])
 
 
 def _extract(version: DocumentVersion) -> Extracted:
@@ -271,7 +290,7 @@ def _labels(extracted: Extracted) -> list[str]:
 def _scanned(extracted: Extracted) -> list[str]:
     """What in the text reads like orders to the model. It is a label for those who read the page, and stops nothing."""
     text = "\n".join(block.text for block in extracted.blocks)
-    return [f"scan: {label}" for label in scan_thoroughly(text)]
+    return [f"{SCANNED}{label}" for label in scan_thoroughly(text)]
 
 
 async def _missing(store: Store, claim: Claim, title: str, passages: list[Passage]) -> list[Passage]:

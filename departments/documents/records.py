@@ -11,7 +11,8 @@ from uuid import UUID
 
 
 class State(StrEnum):
-    """Where a version stands. `live`, `failed` and `deleted` are ends; only a person leads out of `failed`."""
+    """Where a version stands. `live`, `failed`, `rejected` and `deleted` are ends; only a person leads
+    out of `failed` and `held`."""
 
     RECEIVED = "received"
     EXTRACTING = "extracting"
@@ -19,6 +20,8 @@ class State(StrEnum):
     LIVE = "live"
     FAILED = "failed"
     DELETED = "deleted"
+    HELD = "held"  # until a person has read its text (departments/documents/held.py)
+    REJECTED = "rejected"
 
     @property
     def label(self) -> str:
@@ -39,6 +42,8 @@ LABELS = {
     State.LIVE: "Ready",
     State.FAILED: "Failed",
     State.DELETED: "Deleted",
+    State.HELD: "In review",
+    State.REJECTED: "Rejected",
 }
 
 

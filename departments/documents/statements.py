@@ -20,7 +20,7 @@ VERSIONS = "SELECT * FROM shown_version WHERE id = ANY(%s)"
 VERSIONS_OF = "SELECT * FROM shown_version WHERE document_id = %s ORDER BY number DESC"
 SAME_CONTENT = """
     SELECT * FROM shown_version
-    WHERE sha256 = %s AND (is_current OR state IN ('received', 'extracting', 'embedding'))
+    WHERE sha256 = %s AND (is_current OR state IN ('received', 'extracting', 'embedding', 'held'))
     ORDER BY is_current DESC, uploaded_at LIMIT 1
 """
 PASSAGES = """

@@ -122,6 +122,13 @@ def for_matching(text: str, *, fold_case: bool = True) -> str:
     return latin.casefold() if fold_case else latin
 
 
+def hidden_in(text: str) -> list[tuple[int, int]]:
+    """Where `clean` takes characters out of a text that nobody can see: from, and up to but without."""
+    unwanted: set[str] = set()
+    runs = UNSEEN.finditer(text)
+    return [run.span() for run in runs if not _keep(run, Counter(), unwanted) and run.group() != "\ufeff"]
+
+
 def _in_latin(text: str) -> str:
     """The text with the look-alikes of disguised words, or all of them where nothing else is Cyrillic or Greek."""
     latin = MIXED_WORD.sub(lambda word: word.group().translate(LOOKALIKE_TABLE), text)

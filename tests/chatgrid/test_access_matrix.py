@@ -64,8 +64,14 @@ def document(things: Things) -> list[Any]:
     return ["hr", things.document_id]
 
 
+def version(things: Things) -> list[Any]:
+    return ["hr", things.version_id]
+
+
 # in their own company's HR the stranger is a member like any other: the address is the same, the department is not
 HR_MEMBERS = {"alice": 200, "bob": 200, "carol": 200, "stranger": 200}
+# who manages HR's documents is told what is missing; a member knows that there is a rule
+ADMINS = {"alice": 404, "bob": 403, "carol": 403, "stranger": 403}
 MEMBERS = ("alice", "bob", "carol", "dave", "stranger")
 MATRIX: dict[str, Row] = {
     "home": Row("get", lambda _: [], dict.fromkeys(MEMBERS, 302) | {"ivan": 200, "ada": 200}),
@@ -86,6 +92,10 @@ MATRIX: dict[str, Row] = {
     ),
     "documents:upload": Row("post", slug, {"alice": 400, "bob": 403, "carol": 403, "stranger": 403}),
     "documents:retry": Row("post", document, {"alice": 302, "bob": 403, "carol": 403, "stranger": 403}),
+    "documents:held": Row("get", slug, ADMINS | {"alice": 200, "stranger": 403}),
+    # a document that never waited has nothing to decide
+    "documents:review": Row("get", version, ADMINS),
+    "documents:decide": Row("post", version, ADMINS),
     "documents:delete": Row("post", document, {"bob": 403, "carol": 403, "stranger": 403, "alice": 302}),
     "department_key": Row("get", slug, {"alice": 200, "bob": 403, "carol": 403, "stranger": 403}),
     # closed until the organization allows it: tests/chatgrid/console/test_pasting.py

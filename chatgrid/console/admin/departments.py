@@ -84,7 +84,7 @@ class DepartmentAdmin(ConsoleAdmin):
     change_form_template = "admin/departments/department/change_form.html"
     inlines = (MemberInline,)
     fieldsets = (
-        (None, {"fields": ("name", "slug", "is_active", "instructions", "typed_secrets")}),
+        (None, {"fields": ("name", "slug", "is_active", "instructions", "typed_secrets", "document_review")}),
         ("Who answers", {"fields": ("provider", "model")}),
     )
 

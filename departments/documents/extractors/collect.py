@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from departments.documents.extracted import Block, Extracted, ExtractionFailed, Kind, Limits, Locator, Reason
 from departments.documents.extractors.draft import Draft, Options, one_line, too_large
-from departments.prompts.clean import clean
+from departments.prompts.clean import clean, hidden_in
 
 # a heading further down is a section, not the title of the file
 TITLE_WITHIN_BLOCKS = 3
@@ -39,7 +39,9 @@ class Collector:
             text = self.clean(block.text)
             self._count(block, text)
             if text:
-                yield replace(block, text=text, locator=self._locator(block.locator), heading_path=self._path(block))
+                locator, path = self._locator(block.locator), self._path(block)
+                unclean = block.text if hidden_in(block.text) else ""
+                yield replace(block, text=text, locator=locator, heading_path=path, unclean=unclean)
 
     def _count(self, block: Block, text: str) -> None:
         self._characters += len(text)
