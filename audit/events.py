@@ -75,6 +75,9 @@ class Event(TextChoices):
 
     ADMIN_CHANGED = "admin:changed", "IT changed something in the console"
 
+    CONTROL_FAILED = "control:failed", "A check of a control does not hold"
+    CONTROL_HOLDS = "control:holds", "A check of a control that had failed does not fail any more"
+
     FLOOD_REFUSED = "limit:flood_refused", "A request was refused by the flood shield"
 
     SEAL_KEY_CHANGED = "record:key_changed", "The record is sealed with a new key from here on"
@@ -88,7 +91,7 @@ class Event(TextChoices):
 
 CRITICAL = frozenset(
     {
-        *(event for event in Event if event.startswith(("rotation:", "project:", "drift:", "record:"))),
+        *(event for event in Event if event.startswith(("rotation:", "project:", "drift:", "record:", "control:"))),
         Event.SECRET_STORED,
         Event.KEY_ACCESS_ENDED,
         Event.ADMIN_CHANGED,

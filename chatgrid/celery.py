@@ -14,7 +14,15 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatgrid.settings")
 app = Celery("chatgrid")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(
-    ["audit", "departments", "departments.calls", "departments.keys", "departments.documents", "chatgrid.chat"]
+    [
+        "audit",
+        "departments",
+        "departments.calls",
+        "departments.keys",
+        "departments.documents",
+        "chatgrid.chat",
+        "chatgrid.console",
+    ]
 )
 
 

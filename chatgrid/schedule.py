@@ -34,10 +34,17 @@ ROUTES: dict[str, dict[str, str]] = {
     "departments.tasks.plan_department": {"queue": Queue.ROTATION},
     "departments.tasks.provision": {"queue": Queue.ROTATION},
     "departments.tasks.make_pepper": {"queue": Queue.ROTATION},
+    "chatgrid.console.tasks.prove_controls": {"queue": Queue.CHORES},
+    "chatgrid.console.tasks.prove_control": {"queue": Queue.CHORES},
 }
 
 # seconds; `expires` keeps ticks from piling up behind a worker that was away
 SCHEDULE: dict[str, dict[str, Any]] = {
+    "look whether every control holds: the tiles of IT's home page (controls 1 to 8)": {
+        "task": "chatgrid.console.tasks.prove_controls",
+        "schedule": 60.0,  # what is due by its own time
+        "options": {"expires": 60},
+    },
     "compare what OpenAI counted with the record: a leaked key shows (controls 3 and 5)": {
         "task": "departments.keys.tasks.compare_usage",
         "schedule": 3600.0,

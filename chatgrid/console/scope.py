@@ -16,6 +16,7 @@ from django.http import HttpRequest
 
 from audit.models import AuditEvent
 from chatgrid.accounts.models import User
+from chatgrid.console.models import ControlProof
 from departments.calls.models import CatalogueModel
 from departments.keys.models import Finding, KeyReference, ProviderProject
 from departments.limits.models import Limit
@@ -35,6 +36,7 @@ PATHS: dict[type[Model], str | None] = {
     ProviderProject: "department__organization",
     Finding: "department__organization",
     AuditEvent: "organization_id",
+    ControlProof: "organization",
     CatalogueModel: None,
 }
 

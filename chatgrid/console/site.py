@@ -16,32 +16,24 @@ from typing import Any
 from django.contrib.admin import AdminSite
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, URLResolver, reverse
+from django.urls import URLPattern, URLResolver, path, reverse
+from django.views.decorators.http import require_POST
 
-from audit.models import AuditEvent
-from chatgrid.accounts.models import User
+from chatgrid.console import facts
+from chatgrid.console.asking import ask
 from chatgrid.console.fresh import ConfirmationNeeded, answer
-from chatgrid.console.home import tiles_for
+from chatgrid.console.home import summary, tiles_for
+from chatgrid.console.navigation import sections_for
+from chatgrid.console.proofs import CHECKS
+from chatgrid.console.prove import ask_for
 from chatgrid.console.scope import may_change, may_enter, viewer_of
-from departments.calls.models import CatalogueModel
+from chatgrid.console.tasks import prove_control
 from departments.http import AccessRule, public
-from departments.keys.models import Finding, KeyReference, ProviderProject
-from departments.limits.models import Limit
-from departments.models import Department, Membership, Organization
 
-# one entry a control: its name, its icon, its pages
-CONTROLS: Sequence[tuple[str, str, tuple[type[Model], ...]]] = (
-    ("People", "people", (User, Membership)),
-    ("Departments", "files", (Department, Organization)),
-    ("Keys", "lock", (KeyReference, ProviderProject, Finding)),
-    ("Limits", "clock", (Limit,)),
-    ("Record", "check", (AuditEvent,)),
-    ("Models", "chat", (CatalogueModel,)),
-)
+CHECKING = "Being checked. The tile says when it is done."
 NOT_OFFERED = {"logout", "password_change", "password_change_done", "view_on_site"}
 
 
@@ -71,7 +63,8 @@ class ConsoleSite(AdminSite):
         return guarded
 
     def get_urls(self) -> list[Any]:
-        urls = [entry for entry in super().get_urls() if getattr(entry, "name", None) not in NOT_OFFERED]
+        own = [path("check/<int:control>/", require_POST(self.admin_view(self.check_now)), name="check_control")]
+        urls = own + [entry for entry in super().get_urls() if getattr(entry, "name", None) not in NOT_OFFERED]
         for pattern in _patterns(urls):
             if pattern.name == "login":  # the one door, stamped below
                 continue
@@ -87,7 +80,27 @@ class ConsoleSite(AdminSite):
         return redirect_to_login(request.GET.get("next") or reverse("admin:index"))
 
     def index(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
-        return super().index(request, {"tiles": tiles_for(viewer_of(request)), **(extra_context or {})})
+        viewer = viewer_of(request)
+        tiles = tiles_for(viewer)
+        shown = {
+            "tiles": tiles,
+            "summary": summary(tiles),
+            "awaited": any(tile.is_awaited for tile in tiles),
+            "people": facts.people(viewer),
+            "latest": facts.latest(viewer),
+        }
+        return super().index(request, {**shown, **(extra_context or {})})
+
+    def check_now(self, request: HttpRequest, control: int) -> HttpResponse:
+        """Ask a worker to look at one control; the tile says so until it has."""
+        organization = viewer_of(request).organization
+        if not may_change(request.user) or organization is None:
+            raise PermissionDenied
+        if control not in {check.control for check in CHECKS.values()}:
+            raise Http404
+        ask_for(organization, control)
+        ask(request, prove_control, str(organization.pk), control, said=CHECKING)
+        return redirect("admin:index")
 
     def app_index(self, request: HttpRequest, app_label: str, extra_context: Any = None) -> Any:
         """Django's applications are not how IT looks at ChatGrid: the home page groups by control."""
@@ -95,25 +108,10 @@ class ConsoleSite(AdminSite):
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         context = super().each_context(request)
-        return {**context, "controls": self._controls(request), "can_change_console": may_change(request.user)}
+        return {**context, "sections": sections_for(request), "can_change_console": may_change(request.user)}
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         return []  # the frame and the home page have their own navigation
-
-    def _controls(self, request: HttpRequest) -> list[dict[str, Any]]:
-        return [
-            {"name": name, "icon": icon, "pages": [self._page(request, model) for model in models]}
-            for name, icon, models in CONTROLS
-        ]
-
-    def _page(self, request: HttpRequest, model: type[Model]) -> dict[str, Any]:
-        options = model._meta
-        address = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
-        return {
-            "name": str(options.verbose_name_plural).capitalize(),
-            "url": address,
-            "is_current": request.path.startswith(address),
-        }
 
 
 def _patterns(entries: Sequence[Any]) -> Iterator[URLPattern]:

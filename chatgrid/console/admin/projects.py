@@ -9,7 +9,6 @@ Rules:
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -24,9 +23,9 @@ from django.shortcuts import redirect
 from django.urls import path
 from django.utils.html import format_html_join
 from django.views.decorators.http import require_POST
-from kombu.exceptions import OperationalError
 
 from chatgrid.console.admin.base import ConsoleAdmin, ConsoleForm, DepartmentFilter
+from chatgrid.console.asking import ask
 from chatgrid.console.recording import record_act
 from chatgrid.console.scope import viewer_of
 from chatgrid.console.site import site
@@ -37,9 +36,7 @@ from departments.keys.models import Finding, ProviderProject
 from departments.keys.project_plan import Change, NoAdminApi
 from departments.models import Department
 
-ASKED = "Asked. Reload this page in a few seconds."
 BEING_MADE = "{} is being completed in the background. Reload this page in a few seconds."
-BROKER_AWAY = "The background worker cannot be reached. Nothing was changed; try again in a minute."
 BOUNDS = (
     "allowed_models",
     "monthly_cents",
@@ -51,8 +48,6 @@ BOUNDS = (
     "key_days",
     "key_scopes",
 )
-
-logger = logging.getLogger(__name__)
 
 
 class WordsField(forms.CharField):
@@ -245,15 +240,3 @@ def acting(request: HttpRequest) -> tuple[str, str]:
     """Who asks, as a task takes it: id and name."""
     viewer = viewer_of(request)
     return str(viewer.pk), str(viewer)
-
-
-def ask(request: HttpRequest, task: Any, *arguments: str, said: str = ASKED) -> bool:
-    """Leave a task for the rotator; False, with a message, where the broker takes none."""
-    try:
-        task.apply_async(arguments, retry=False)
-    except (OSError, OperationalError) as error:
-        logger.error("the broker took no task: %s", type(error).__name__)
-        messages.error(request, BROKER_AWAY)
-        return False
-    messages.success(request, said)
-    return True

@@ -161,13 +161,11 @@ async def test_a_tile_asks_for_what_is_missing_and_is_quiet_when_it_is_there(com
     Department.objects.filter(organization=company.organization).update(store_ready=True)
     set_limit(company, tokens_per_day=1_000)
     assert not any((await todo()).values())
-    KeyReference.objects.filter(department=company.hr).update(
-        state="broken", changed_at=timezone.now() - timedelta(days=100)
-    )
-    assert (await todo())["Keys"] == [
-        "Refused by the provider: Human Resources",
-        "Oldest key: 3\N{NO-BREAK SPACE}months",
-    ]
+    long_ago = timezone.now() - timedelta(days=100)
+    KeyReference.objects.filter(department=company.hr).update(state="broken", installed_at=long_ago)
+    now = await todo()
+    assert now["Keys"] == ["Refused by the provider: Human Resources"]
+    assert now["Rotation"] == ["Oldest key: 3\N{NO-BREAK SPACE}months"]
 
 
 async def test_the_home_page_counts_today_of_the_own_company(company: Company, other_company: Company) -> None:

@@ -1,0 +1,35 @@
+"""What the console keeps of its own: the last proof of each control, as the home page shows it."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+
+
+class ControlProof(models.Model):
+    """The result of the last time one check of a control was made for an organization. Checks: console/proofs."""
+
+    class State(models.TextChoices):
+        HOLDS = "holds", "Holds"
+        OPEN = "open", "Not proven"
+        FAILED = "failed", "Does not hold"
+
+    organization = models.ForeignKey("departments.Organization", on_delete=models.CASCADE, related_name="proofs")
+    check_name = models.CharField(max_length=32, help_text="A name in chatgrid.console.proofs.CHECKS.")
+    state = models.CharField(max_length=8, choices=State.choices, default=State.OPEN)
+    evidence = models.JSONField(default=list, help_text="Sentences: text, whether it holds, where to look.")
+    checked_at = models.DateTimeField(null=True)
+    took_ms = models.PositiveIntegerField(default=0)
+    since = models.DateTimeField(default=timezone.now, help_text="When it came into this state.")
+    asked_at = models.DateTimeField(null=True, help_text="When somebody last asked for it by hand.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organization", "check_name"], name="proof_once")]
+
+    def __str__(self) -> str:
+        return f"{self.check_name}: {self.get_state_display()}"
+
+    @property
+    def is_awaited(self) -> bool:
+        """Somebody has asked and no worker has answered yet."""
+        return self.asked_at is not None and (self.checked_at is None or self.checked_at < self.asked_at)
