@@ -74,9 +74,8 @@ bench: $(EVERYTHING) ## speed: the same streams direct from the simulator and th
 bench-injection: $(EVERYTHING) ## prompt injection: rates, times and a walk through every page with the texts of TEXTS=folder
 	$(PYTHON) -m tests.bench.injection $(TEXTS)
 
-bench-retrieval: $(EVERYTHING) ## finding: the demo questions through search and through whole answers (CORPUS=folder adds one)
-	$(PYTHON) -m tests.bench.retrieval $(CORPUS)
-	$(PYTHON) -m tests.bench.questions
+bench-retrieval: $(EVERYTHING) ## finding and citing: the demo company, or CORPUS=folder; EMBEDDINGS=url takes real vectors
+	$(PYTHON) -m tests.bench.retrieval $(CORPUS) $(if $(EMBEDDINGS),--embeddings $(EMBEDDINGS))
 
 # Browser tests skip themselves, with a message, where no Chromium is found.
 browser: ## finds or installs the Chromium of the browser tests

@@ -95,15 +95,24 @@ async def search(
 
 
 async def search_by_vector(
-    store: Store, question: str, vector: list[float], *, passages: int, limit: int = 6
+    store: Store,
+    question: str,
+    vector: list[float],
+    *,
+    passages: int,
+    limit: int = 6,
+    weight: float = VECTOR_WEIGHT,
 ) -> SearchResult:
-    """The same for a question whose vector is known; `passages` is the size of the store."""
+    """The same for a question whose vector is known; `passages` is the size of the store.
+
+    `weight` is the vector's share of a score: 1 is the search by meaning alone, 0 the one by words alone.
+    """
     asked = {
         "question": question,
         "vector": HalfVector(vector),
         "candidates": CANDIDATES,
         "reach": TEXT_REACH,
-        "weight": VECTOR_WEIGHT,
+        "weight": weight,
         "wanted": 3 * limit,
     }
     async with store.connection() as held, held.transaction():

@@ -1,116 +1,213 @@
-"""How well a department's documents are found: `python -m tests.bench.retrieval [FOLDER ...]`.
+"""How well a department's documents are found and cited: `make bench-retrieval [CORPUS=folder] [EMBEDDINGS=url]`.
 
-Measures the demo company, and each folder of the form that tests/bench/corpus.py describes, with the simulator's
-vectors: the figures show that the search works as a whole and what a change does to it, not what a provider's vectors
-would reach.
+Measures the demo company, or each folder of the form that tests/bench/corpus.py describes. Vectors are the
+simulator's, or with EMBEDDINGS those of an OpenAI-compatible server (tests/bench/minilm.py is one): only the latter
+say what a model's vectors reach. The three searches compared use the same vectors, passages and statement.
 
-- recall@5: the answer is among the five best passages; nDCG@10 by the rule of tests/bench/corpus.py; right: it is the
-  first.
-- turned away: an answerable question that the search has no confidence in. not found: one without an answer here in
-  which it has none, as it should.
-- leaks: passages of another department, which must be 0.
+- nDCG@10, recall@10, recall@5 and first: see tests/bench/measures.py.
+- answers: each question asked as an employee asks it, answered by the simulator. Right citation: a passage that the
+  answer cites holds the labelled quote. Abstention: nothing is cited where this department has no answer.
+- turned away: the search itself said "no confident match"; of answerable questions this is a loss.
+- leaks: passages of another department that a question was given, which must be 0.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import math
-import statistics
+import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tests.bench import corpus, shelf
+from tests.bench import corpus, shelf, vectors
 from tests.bench.corpus import Corpus, Question
+from tests.bench.measures import Ranked, hit, mean, ndcg, percentile, recall
+from tests.bench.vectors import Vectors
 
 if TYPE_CHECKING:
     from departments.documents.store import Store
 
+SEARCHES = {"fused": None, "vector alone": 1.0, "text alone": 0.0}
+ROUNDS = 3  # of timing, after one that warms
 
-@dataclass(frozen=True)
-class Result:
-    """What one question found: which passages are right, best first."""
+
+@dataclass
+class Asked:
+    """What became of one question: the order of each search, and its whole answer."""
 
     question: Question
-    right: tuple[bool, ...]
+    ranked: dict[str, Ranked]
     confident: bool
+    milliseconds: list[float]
     leaks: int
-    milliseconds: float
+    cited: list[bool] = field(default_factory=list)  # each citation of the answer: whether it holds the quote
+    evidence: Any = None
+
+    @property
+    def right(self) -> bool:
+        """The answer cites a passage that holds the quote, or nothing where there is nothing to cite."""
+        return any(self.cited) if self.question.answerable else not self.cited
+
+
+@dataclass
+class Measured:
+    """A corpus with its questions asked."""
+
+    corpus: Corpus
+    asked: list[Asked]
+    passages: int
+    seconds: float  # of ingestion
 
 
 def main() -> None:
+    arguments = _arguments()
+    source = vectors.served(arguments.embeddings, arguments.model) if arguments.embeddings else vectors.simulated()
+    corpora = [corpus.folder(path) for path in arguments.folders] or [corpus.demo()]
+    with shelf.product(source):
+        for each in corpora:
+            measured = asyncio.run(_measure(each, source))
+            print("\n".join(report(measured, source)), flush=True)
+            if arguments.details:
+                arguments.details.write_text("\n".join(_detail(asked) for asked in measured.asked))
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measures how well documents are found.")
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER")
-    corpora = [corpus.demo(), *map(corpus.folder, parser.parse_args().folders)]
-    with shelf.product():
-        for measured in corpora:
-            print("\n".join(report(measured, asyncio.run(_measure(measured)))))
+    parser.add_argument("--embeddings", metavar="URL", help="an OpenAI-compatible server, ending in /v1")
+    parser.add_argument("--model", help="its model; the first that it lists unless given")
+    parser.add_argument("--details", type=Path, help="a file for one line of JSON a question")
+    return parser.parse_args()
 
 
-async def _measure(measured: Corpus) -> list[Result]:
-    return [result for department in sorted({document.department for document in measured.documents})
-            for result in await _measure_department(measured, department)]  # fmt: skip
-
-
-async def _measure_department(measured: Corpus, slug: str) -> list[Result]:
+async def _measure(each: Corpus, source: Vectors) -> Measured:
     from departments.documents.pools import close_pools
-    from departments.documents.store import open_store
 
-    department = await asyncio.to_thread(shelf.make_department, slug)
-    documents = [
-        (document.filename, document.content) for document in measured.documents if document.department == slug
-    ]
-    questions = [question for question in measured.questions if question.department == slug]
+    measured = Measured(each, [], 0, 0.0)
     try:
-        async with open_store(department) as store:
-            passages = await shelf.fill(store, documents)
-            names = {name for name, _ in documents}
-            return [await _ask(store, question, passages, names) for question in questions]
+        for slug in sorted({document.department for document in each.documents}):
+            await _measure_department(measured, slug, source)
     finally:
         await close_pools()
+    return measured
 
 
-async def _ask(store: Store, question: Question, passages: int, own: set[str]) -> Result:
-    from departments.documents.search import search_by_vector
+async def _measure_department(measured: Measured, slug: str, source: Vectors) -> None:
+    from departments.documents.store import open_store
 
-    [vector] = shelf.embed([question.text])
+    department, person = await asyncio.to_thread(shelf.make_department, slug)
+    files = [(each.filename, each.content) for each in measured.corpus.documents if each.department == slug]
     started = time.perf_counter()
-    result = await search_by_vector(store, question.text, vector, passages=passages, limit=10)
-    milliseconds = (time.perf_counter() - started) * 1000
-    cited = [await store.get_passage(found.version_id, found.ordinal) for found in result.passages]
+    await shelf.fill(department, person, files)
+    measured.seconds += time.perf_counter() - started
+    async with open_store(department) as store:
+        texts = await _texts(store)
+        measured.passages += len(texts)
+        for question in measured.corpus.questions:
+            if question.department == slug:
+                asked = await _search(store, question, source, texts, {name for name, _ in files})
+                asked.cited = await _answer(department, person, question)
+                measured.asked.append(asked)
+
+
+async def _texts(store: Store) -> list[str]:
+    """Every passage that a search looks at, by which the right ones are counted."""
+    async with store.connection() as held:
+        rows = await (await held.execute("SELECT text FROM passage WHERE searchable")).fetchall()
+    return [row["text"] for row in rows]
+
+
+async def _search(store: Store, question: Question, source: Vectors, texts: list[str], own: set[str]) -> Asked:
+    from departments.documents.search import VECTOR_WEIGHT, search_by_vector
+
+    [vector] = source.embed([question.text], source.dimensions).tolist()
+    there = sum(corpus.is_relevant(question, text) for text in texts)
+    ranked = {}
+    for name, weight in SEARCHES.items():
+        weighed = VECTOR_WEIGHT if weight is None else weight
+        found = await search_by_vector(store, question.text, vector, passages=len(texts), limit=10, weight=weighed)
+        ranked[name] = Ranked(tuple(corpus.is_relevant(question, each.text) for each in found.passages), there)
+    times = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        result = await search_by_vector(store, question.text, vector, passages=len(texts))
+        times.append((time.perf_counter() - started) * 1000)
+    cited = [await store.get_passage(each.version_id, each.ordinal) for each in result.passages]
     leaks = sum(passage is None or passage.filename not in own for passage in cited)
-    right = tuple(corpus.is_relevant(question, found.text) for found in result.passages)
-    return Result(question, right, result.confident, leaks, milliseconds)
+    evidence = [
+        [each.similarity, each.background, each.relevance, each.coverage, each.score] for each in result.passages
+    ]
+    return Asked(question, ranked, result.confident, times, leaks, evidence=evidence)
 
 
-def report(measured: Corpus, results: Sequence[Result]) -> list[str]:
+async def _answer(department: Any, person: Any, question: Question) -> list[bool]:
+    """Asks as an employee does; of each citation of the answer, whether its passage holds the quote."""
+    from chatgrid.chat.ask import Exchange, ask
+
+    exchange = Exchange(person, department, question.text, "")
+    async for _ in ask(exchange):
+        pass
+    assert exchange.answer is not None
+    cited = [exchange.found[citation["number"] - 1] for citation in exchange.answer.citations]
+    return [corpus.is_relevant(question, found.text) for found in cited]
+
+
+def report(measured: Measured, source: Vectors) -> list[str]:
     """The figures as lines."""
-    answerable = [result for result in results if result.question.answerable]
-    others = [result for result in results if not result.question.answerable]
-    times = sorted(result.milliseconds for result in results)
+    answerable = [asked for asked in measured.asked if asked.question.answerable]
+    others = [asked for asked in measured.asked if not asked.question.answerable]
+    times = [each for asked in measured.asked for each in asked.milliseconds]
+    documents = len(measured.corpus.documents)
     return [
-        f"{measured.name}: {len(measured.documents)} documents, {len(results)} questions",
-        f"  recall@5      {_mean([any(result.right[:5]) for result in answerable]):.3f}",
-        f"  nDCG@10       {_mean([_gain(result.right) for result in answerable]):.3f}",
-        f"  right         {_mean([result.right[:1] == (True,) for result in answerable]):.3f}",
-        f"  turned away   {_mean([not result.confident for result in answerable]):.3f} of {len(answerable)}",
-        f"  not found     {_mean([not result.confident for result in others]):.3f} of {len(others)}",
-        f"  leaks         {sum(result.leaks for result in results)}",
-        f"  p50 / p95     {statistics.median(times):.1f} / {times[int(len(times) * 0.95)]:.1f} ms",
+        f"{measured.corpus.name}: {documents} documents, {measured.passages} passages, {len(measured.asked)} questions;"
+        f" vectors of {source.model} ({source.dimensions})",
+        f"  {'':<14}{'nDCG@10':>9}{'recall@10':>11}{'recall@5':>10}{'first':>8}",
+        *(_line(name, [asked.ranked[name] for asked in answerable]) for name in SEARCHES),
+        f"  right citation      {_share([any(asked.cited) for asked in answerable])}",
+        f"  turned away         {_share([not asked.confident for asked in answerable])}",
+        f"  abstention, search  {_share([not asked.confident for asked in others])}",
+        f"  abstention, answer  {_share([not asked.cited for asked in others])}",
+        f"  answered rightly    {_share([asked.right for asked in measured.asked])}; {_by_kind(measured.asked)}",
+        *(f"    wrong: {_name(asked.question)}" for asked in measured.asked if not asked.right),
+        f"  leaks               {sum(asked.leaks for asked in measured.asked)}",
+        f"  search p50 / p99    {percentile(times, 50):.1f} / {percentile(times, 99):.1f} ms",
+        f"  ingest              {documents / measured.seconds:.1f} documents, "
+        f"{measured.passages / measured.seconds:.0f} passages a second",
     ]
 
 
-def _mean(values: Sequence[float]) -> float:
-    return statistics.fmean(values) if values else math.nan
+def _line(name: str, ranked: Sequence[Ranked]) -> str:
+    figures = (
+        mean([ndcg(each) for each in ranked]),
+        mean([recall(each) for each in ranked]),
+        mean([hit(each, 5) for each in ranked]),
+        mean([hit(each, 1) for each in ranked]),
+    )
+    return f"  {name:<14}{figures[0]:>9.3f}{figures[1]:>11.3f}{figures[2]:>10.3f}{figures[3]:>8.3f}"
 
 
-def _gain(right: Sequence[bool]) -> float:
-    """nDCG of the first ten, with as many right ones as were found at all."""
-    ideal = sum(1 / math.log2(rank + 2) for rank in range(sum(right[:10])))
-    return sum(is_right / math.log2(rank + 2) for rank, is_right in enumerate(right[:10])) / ideal if ideal else 0.0
+def _share(values: Sequence[bool]) -> str:
+    return f"{mean(values):.3f} ({sum(values)} of {len(values)})" if values else "no such question"
+
+
+def _by_kind(asked: Sequence[Asked]) -> str:
+    kinds = dict.fromkeys(each.question.kind for each in asked)
+    counted = {kind: [each.right for each in asked if each.question.kind == kind] for kind in kinds}
+    return ", ".join(f"{kind} {sum(right)} of {len(right)}" for kind, right in counted.items())
+
+
+def _name(question: Question) -> str:
+    return f"{question.id} [{question.department}, {question.kind}] {question.text}"
+
+
+def _detail(asked: Asked) -> str:
+    question = asked.question
+    known = {"id": question.id, "department": question.department, "kind": question.kind, "question": question.text}
+    found = {"confident": asked.confident, "cited": asked.cited, "evidence": asked.evidence}
+    return json.dumps({**known, **found, "ranked": {name: each.right for name, each in asked.ranked.items()}})
 
 
 if __name__ == "__main__":

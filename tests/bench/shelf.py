@@ -1,8 +1,8 @@
-"""A throw-away ChatGrid for measurements: its own PostgreSQL and Valkey, and stores filled without a provider.
+"""A throw-away ChatGrid for measurements: its own PostgreSQL and Valkey, the simulator, and stores filled for real.
 
 Rules:
 - Nothing of ours that reads settings is imported before `product()` has set the environment.
-- Vectors come from the simulator's function in this process, so what is measured is ours and not a wire.
+- Files come in as uploads do: accepted, read in a process of their own, embedded through the door, published.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
+from chatgrid.dev.openai_simulator import catalogue, server
+from chatgrid.dev.openai_simulator.options import Options
 from chatgrid.dev.services.stack import Stack, running
+from tests.bench.vectors import Vectors
 
 if TYPE_CHECKING:
-    from departments.documents.chunks import Passage
-    from departments.documents.store import Store
+    from chatgrid.accounts.models import User
     from departments.models import Department
 
 CONTROL = "chatgrid_bench"
@@ -30,40 +29,59 @@ READERS = 2  # files read at once, each in a process of its own
 
 
 @contextmanager
-def product() -> Iterator[None]:
-    """ChatGrid with an empty control database, for as long as the block lasts."""
-    with running() as stack, tempfile.TemporaryDirectory(prefix="chatgrid-bench-") as data:
+def product(vectors: Vectors, **settings: str) -> Iterator[None]:
+    """ChatGrid with an empty control database, for as long as the block lasts; `settings` are environment variables."""
+    catalogue.MODELS.setdefault(
+        vectors.model, catalogue.Model(vectors.model, 0, reads=8_192, dimensions=vectors.dimensions)
+    )
+    with (
+        server.running(Options(embed=vectors.embed)) as simulator,
+        running() as stack,
+        tempfile.TemporaryDirectory(prefix="chatgrid-bench-") as data,
+    ):
+        os.environ |= {
+            "CHATGRID_OPENAI_BASE_URL": simulator.base_url,
+            "CHATGRID_SIMULATED": "true",
+            "CHATGRID_EMBEDDING_MODEL": vectors.model,
+            "CHATGRID_EMBEDDING_DIMENSIONS": str(vectors.dimensions),
+            "CHATGRID_SILENCE_SECONDS": "900",  # a model on a shared processor may take minutes for a batch
+            **settings,
+        }
         _start(stack, data)
         yield
 
 
-def make_department(slug: str) -> Department:
-    """A department with a store, in a company of its own."""
-    from departments.documents.provision import provision_store
-    from departments.models import Department, Organization
+def make_department(slug: str) -> tuple[Department, User]:
+    """A department with a key and a store, and its admin, in a company of its own."""
+    from chatgrid.accounts.models import User
+    from departments.models import Department, Membership, Organization
+    from departments.roles import DepartmentRole
+    from tests.company import give_key, give_store
 
-    company = Organization.objects.create(slug=f"bench-{secrets.token_hex(4)}", name="Bench")
-    department = Department.objects.create(organization=company, slug=slug, name=slug)
-    provision_store(department)
-    return department
-
-
-def embed(texts: Sequence[str]) -> list[list[float]]:
-    """The simulator's vectors, as the provider would give them."""
-    from django.conf import settings
-
-    from chatgrid.dev.openai_simulator.embeddings import embed as simulated
-
-    vectors: list[list[float]] = simulated(texts, settings.EMBEDDING_DIMENSIONS).tolist()
-    return vectors
+    mark = secrets.token_hex(4)
+    company = Organization.objects.create(slug=f"bench-{mark}", name="Bench")
+    made = Department.objects.create(organization=company, slug=slug, name=slug)
+    give_key(made)
+    give_store(made)
+    person = User.objects.create_user(f"bench@{mark}.example", secrets.token_hex(8), name="Bench", organization=company)
+    Membership.objects.create(user=person, department=made, role=DepartmentRole.ADMIN)
+    return Department.objects.select_related("organization").get(pk=made.pk), person
 
 
-async def fill(store: Store, documents: Sequence[tuple[str, bytes]]) -> int:
-    """Puts files (name, content) into a store, live; the number of passages."""
-    loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(READERS) as readers:
-        reading = [loop.run_in_executor(readers, _read, name, content) for name, content in documents]
-        return sum([await _add(store, name, *await done) for (name, _), done in zip(documents, reading, strict=True)])
+async def fill(department: Department, person: User, files: Sequence[tuple[str, bytes]]) -> None:
+    """Uploads files (name, content) and reads them, a few at a time."""
+    turn = asyncio.Semaphore(READERS)
+    await asyncio.gather(*(_add(department, person, name, content, turn) for name, content in files))
+
+
+async def _add(department: Department, person: User, name: str, content: bytes, turn: asyncio.Semaphore) -> None:
+    from django.core.files.uploadedfile import SimpleUploadedFile
+
+    from departments.documents.ingest import accept_upload, ingest_version
+
+    async with turn:
+        upload = await accept_upload(department, person, name, SimpleUploadedFile(name, content))
+        await ingest_version(department, upload.version.id)
 
 
 def _start(stack: Stack, data: str) -> None:
@@ -81,34 +99,3 @@ def _start(stack: Stack, data: str) -> None:
 
     django.setup()
     call_command("migrate", database="owner", verbosity=0)
-
-
-def _read(name: str, content: bytes) -> tuple[str, list[Passage]]:
-    """Title and passages of a file, as ingestion makes them."""
-    from departments.documents.chunks import chunk
-    from departments.documents.extract import extract
-
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(content)
-        file.flush()
-        extracted = extract(Path(file.name), name)
-    return extracted.title or Path(name).stem, chunk(extracted)
-
-
-async def _add(store: Store, name: str, title: str, passages: list[Passage]) -> int:
-    from departments.documents.chunks import embedded_text
-    from departments.documents.ingest import make_draft
-    from departments.documents.records import NewVersion
-
-    new = NewVersion(uuid4(), None, title, name, f"bench/{uuid4()}", secrets.token_hex(32), 1, uuid4(), "Bench")
-    async with store.adding(new):
-        pass
-    claim = await store.claim(new.version_id)
-    assert claim is not None
-    await store.start_embedding(claim, kind="", title=title, pages=None, labels=[], model="simulated", dimensions=0)
-    texts = [embedded_text(passage, title) for passage in passages]
-    drafts = [make_draft(*row) for row in zip(passages, texts, embed(texts), strict=True)]
-    await store.save_drafts(claim, drafts)
-    async with store.publishing(claim, len(drafts)):
-        pass
-    return len(drafts)

@@ -13,6 +13,7 @@ from chatgrid.dev.openai_simulator.catalogue import MODELS, find_model
 from chatgrid.dev.openai_simulator.chat import Turn, completion_body, event_body
 from chatgrid.dev.openai_simulator.exchange import Exchange, one_piece, run_exchange
 from chatgrid.dev.openai_simulator.misbehaviour import Endpoint
+from chatgrid.dev.openai_simulator.options import Options
 from chatgrid.dev.openai_simulator.validation import (
     ChatRequest,
     EmbeddingRequest,
@@ -67,12 +68,12 @@ async def _answer_embeddings(exchange: Exchange) -> ASGIApp:
     request = read_embedding_request(exchange.body)
     exchange.charge_prompt(request.model.id, request.prompt_tokens)
     if len(request.texts) <= SMALL_BATCH:
-        return exchange.reply(one_piece(_embedding_list(request)))
-    return exchange.reply(one_piece(await asyncio.to_thread(_embedding_list, request)))
+        return exchange.reply(one_piece(_embedding_list(request, exchange.state.options)))
+    return exchange.reply(one_piece(await asyncio.to_thread(_embedding_list, request, exchange.state.options)))
 
 
-def _embedding_list(request: EmbeddingRequest) -> bytes:
-    vectors = embeddings.embed(request.texts, request.dimensions)
+def _embedding_list(request: EmbeddingRequest, options: Options) -> bytes:
+    vectors = options.embed(request.texts, request.dimensions)
     encoded = [embeddings.as_base64(vector) for vector in vectors] if request.as_base64 else vectors
     data = [{"object": "embedding", "index": i, "embedding": one} for i, one in enumerate(encoded)]
     usage = {"prompt_tokens": request.prompt_tokens, "total_tokens": request.prompt_tokens}

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chatgrid.dev.openai_simulator import embeddings
 
 HUMAN_FIRST_TOKEN_MS = 200.0
 HUMAN_TOKENS_PER_SECOND = 60.0
@@ -25,6 +30,7 @@ class Options:
     """`first_token_ms` and `tokens_per_second` pace every answer; 0 means as fast as it can.
 
     `state_file` keeps projects, fingerprints of keys and usage across restarts; without one they live in memory.
+    `embed` makes the vectors of texts, with that many dimensions: a measurement puts a real model here.
     """
 
     first_token_ms: float = 0.0
@@ -32,6 +38,7 @@ class Options:
     keys: KeyPolicy = KeyPolicy.UNTIL_REGISTERED
     journal_size: int = 200
     state_file: Path | None = None
+    embed: Callable[[Sequence[str], int], NDArray[np.float32]] = embeddings.embed
 
 
 def read_options(environ: Mapping[str, str] = os.environ) -> Options:

@@ -94,6 +94,18 @@ async def test_the_exact_word_and_the_meaning_both_find(company: Company, hr: De
     assert found.passages[0].score == max(passage.score for passage in found.passages)
 
 
+async def test_a_measurement_can_search_by_meaning_or_by_words_alone(company: Company, hr: Department) -> None:
+    await add(hr, company.alice, LEAVE)
+    await add(hr, company.alice, TRAVEL, "travel.md")
+    [row] = await execute(hr, "SELECT embedding FROM passage WHERE text LIKE 'You may carry%%'")
+    vector = row["embedding"].to_list()
+    async with open_store(hr) as store:
+        by_meaning = await search_by_vector(store, "meals receipts", vector, passages=2, weight=1)
+        by_words = await search_by_vector(store, "meals receipts", vector, passages=2, weight=0)
+    assert [found.title for found in by_meaning.passages] == ["Leave", "Travel"]
+    assert [found.title for found in by_words.passages] == ["Travel", "Leave"]
+
+
 async def test_passages_that_say_the_same_are_shown_once(company: Company, hr: Department) -> None:
     await add(hr, company.alice, LEAVE)
     await add(hr, company.alice, f"{LEAVE}\n\n## Contact\n\nAsk the people team.", "leave-copy.md")

@@ -15,7 +15,8 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.embedding_create_params import EmbeddingCreateParams
 
-from chatgrid.dev.openai_simulator import embeddings, tokens
+from chatgrid.dev.openai_simulator import embeddings, server, tokens
+from chatgrid.dev.openai_simulator.options import KeyPolicy, Options
 from chatgrid.dev.openai_simulator.validation import EMBEDDING_FIELDS
 
 SMALL = "text-embedding-3-small"
@@ -136,3 +137,11 @@ def test_a_large_batch_takes_well_under_a_second() -> None:
     begun = time.perf_counter()
     embeddings.embed(texts, 1536)
     assert time.perf_counter() - begun < 2.0
+
+
+async def test_a_measurement_can_put_a_real_model_behind_the_same_wire() -> None:
+    options = Options(keys=KeyPolicy.ANY, embed=lambda texts, dimensions: np.eye(len(texts), dimensions))
+    with server.running(options) as simulator:
+        async with AsyncOpenAI(api_key="-".join(("sk", "proj", "x" * 48)), base_url=simulator.base_url) as client:
+            answer = await client.embeddings.create(model=SMALL, input=["one", "two"], dimensions=8)
+    assert [one.embedding.index(1.0) for one in answer.data] == [0, 1]
