@@ -85,6 +85,15 @@ class KeptText:
 # every column but `at`, which is the database's clock and nobody's to choose
 COLUMNS = tuple(column.name for column in fields(Entry))
 _JSON = {"passages", "labels", "details"}
+TYPES = {
+    **dict.fromkeys(("id", "call_id", "organization_id", "department_id", "actor_id"), "uuid"),
+    **dict.fromkeys(("tokens_input", "tokens_cached", "tokens_output", "tokens_reasoning"), "bigint"),
+    **dict.fromkeys(("first_token_ms", "total_ms"), "integer"),
+    **dict.fromkeys(_JSON, "jsonb"),
+    "tokens_estimated": "boolean",
+    "cost": "numeric",
+}
+"""What a parameter has to be told where it is no value of its own column; text is not named."""
 
 _INSERT_EVENT = (
     sql.SQL("INSERT INTO audit_event ({columns}) VALUES ({values})")
@@ -141,6 +150,22 @@ async def read_request(held: Connection, call_id: UUID) -> Entry | None:
     cursor = await held.execute(_READ_REQUEST, [call_id, Event.CALL_REQUESTED])
     row = await cursor.fetchone()
     return None if row is None else Entry(**dict(zip(COLUMNS, row, strict=True)))
+
+
+def insert_from(source: str, chosen: Mapping[str, str]) -> str:
+    """SQL that writes one event for each row of `source`, as a part of a larger statement: the event and what it is
+    about then share one round trip.
+
+    `chosen` gives an expression instead of a plain parameter for some columns; `parameters_from` gives the parameters.
+    """
+    values = [chosen.get(name, f"%s::{TYPES.get(name, 'text')}") for name in COLUMNS]
+    return f"INSERT INTO audit_event ({', '.join(COLUMNS)}) SELECT {', '.join(values)} FROM {source}"  # noqa: S608
+
+
+def parameters_from(entry: Entry, chosen: Mapping[str, Sequence[Any]]) -> list[Any]:
+    """The parameters of `insert_from`, in order; `chosen` names those of the expressions."""
+    plain = {name: [value] for name, value in zip(COLUMNS, _values(entry), strict=True)}
+    return [value for name in COLUMNS for value in chosen.get(name, plain[name])]
 
 
 def _values(entry: Entry) -> list[Any]:

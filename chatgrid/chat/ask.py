@@ -28,6 +28,7 @@ from chatgrid.chat.models import Conversation, Message
 from departments.calls import run
 from departments.calls.answer import ABANDONED, Ending
 from departments.calls.caller import Caller, CallFailed
+from departments.calls.meter import Meter
 from departments.calls.run import Ask, PassageData, Turn
 from departments.calls.typed import allow_typed
 from departments.documents.search import Found, search
@@ -59,6 +60,7 @@ class Exchange:
     replaced: UUID | None = None
     answer: Message | None = None
     found: list[Found] = field(default_factory=list)
+    meter: Meter | None = None  # after the answer, once it is settled
     call_id: UUID = field(default_factory=uuid4)
     confirmed: bool = False  # warned of a secret in the question, the person sends it all the same
 
@@ -98,6 +100,7 @@ async def ask(exchange: Exchange) -> AsyncGenerator[str]:
                     yield flush
             finally:
                 await asyncio.shield(_finish(exchange, answer.ending or ABANDONED))
+        exchange.meter = answer.meter
     except CallFailed as failure:
         if exchange.answer is None:
             await _keep_question(exchange)

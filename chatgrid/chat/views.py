@@ -30,6 +30,7 @@ from chatgrid.flood import shield
 from departments.access import aaccess_department, access_department, departments_of
 from departments.calls import run
 from departments.calls.caller import CallEndedEarly
+from departments.calls.limit_headers import headers_of
 from departments.calls.meter import ameter_of
 from departments.calls.sentences import RECORD_DOWN
 from departments.calls.typed import SecretTyped
@@ -166,8 +167,8 @@ async def _ask(request: PersonRequest, exchange: Exchange) -> HttpResponseBase:
     except CallEndedEarly as early:
         status, may_confirm = (422, early.may_confirm) if isinstance(early, SecretTyped) else (429, False)
         response = await _not_asked(request, exchange, status, early.title, early.sentence, may_confirm=may_confirm)
-        if early.retry_after:
-            response.headers["Retry-After"] = str(early.retry_after)
+        for name, value in headers_of(early).items():
+            response.headers[name] = value
         return response
     if wants_json(request):
         return _streamed(request, exchange, text)
@@ -207,7 +208,7 @@ async def _events(request: PersonRequest, exchange: Exchange, text: AsyncGenerat
         yield _event("block", {"index": index, "html": html})
     name = "done" if answer.state in {"complete", "stopped"} else "problem"
     ended = {"state": answer.state, "message_html": _message_html(request, exchange)}
-    yield _event(name, ended | {"meter_html": await _meter_html(request, exchange.department)})
+    yield _event(name, ended | {"meter_html": await _meter_html(request, exchange)})
 
 
 def _started(exchange: Exchange) -> dict[str, Any]:
@@ -234,13 +235,14 @@ def _message_html(request: PersonRequest, exchange: Exchange) -> str:
     )
 
 
-async def _meter_html(request: PersonRequest, department: Department) -> str:
+async def _meter_html(request: PersonRequest, exchange: Exchange) -> str:
     """The meter after this answer; empty where the database is away, and the page keeps the old one."""
     try:
-        meter = await ameter_of(request.person, department)
+        # the settlement has brought it along; an exchange that ended before a call was made has none
+        meter = exchange.meter or await ameter_of(request.person, exchange.department)
     except DatabaseDown:
         return ""
-    return render_to_string("chat/_meter.html", {"meter": meter})
+    return render_to_string("chat/_meter.html", {"meter": meter, "department": exchange.department})
 
 
 async def _not_asked(

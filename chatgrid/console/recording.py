@@ -26,7 +26,7 @@ from chatgrid.console.scope import viewer_of
 from departments.calls.models import CatalogueModel
 from departments.http import client_address
 from departments.keys.models import Finding, KeyReference, ProviderProject
-from departments.limits.models import Limit
+from departments.limits.models import CEILINGS, PERSON_CEILINGS, Limit
 from departments.models import Department, Membership, Organization
 
 Values = Mapping[str, Any]
@@ -50,10 +50,9 @@ KINDS: dict[type[Model], Kind] = {
         (
             "department",
             "person",
-            "tokens_per_day",
-            "requests_per_minute",
-            "person_tokens_per_day",
-            "person_requests_per_minute",
+            "model",
+            *CEILINGS,
+            *PERSON_CEILINGS,
             "reason",
         ),
     ),
@@ -80,6 +79,7 @@ KINDS: dict[type[Model], Kind] = {
             "kind",
             "context_tokens",
             "output_tokens",
+            "smallest_answer",
             "price_input",
             "price_cached",
             "price_output",

@@ -25,6 +25,7 @@ from departments.calls.events import Piece, StreamBroken, Usage, pieces
 from departments.calls.hold import ABANDONED as ABANDONED  # the page's names for how an answer ended
 from departments.calls.hold import Ending as Ending
 from departments.calls.hold import Hold
+from departments.calls.meter import Meter
 from departments.calls.tokens import count_tokens
 from departments.prompts.guard import OutputFilter, Withheld
 
@@ -51,6 +52,7 @@ class Answer:
         self.usage: Usage | None = None
         self.model = ""
         self.first_token_ms: int | None = None
+        self.meter: Meter | None = None  # where the person stands, once it is settled
         self._filter = output_filter
         self._finish = ""
         self._raw: list[str] = []  # received, and not yet through the filter: that costs less in larger pieces

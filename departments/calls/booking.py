@@ -2,6 +2,7 @@
 
 Rules:
 - Each side is one transaction: what is in the ledger is in the record, and a call that is in neither was not made.
+- Each side is one statement, and so one round trip to the database.
 - Both run to their end once begun, also when the person leaves meanwhile.
 - A call is settled once. Where the database is away at that moment, it is tried again for as long as the lease lasts;
   then `departments.calls.tasks` books what was known at the last renewal.
@@ -20,17 +21,43 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from audit.database import DatabaseDown, pipelined_transaction
+from audit.database import DatabaseDown, connection, pipelined_transaction
 from audit.events import Event, Outcome
-from audit.writer import Entry, KeptText, record_on
+from audit.writer import Entry, KeptText, insert_from, parameters_from, record_on
 from departments.calls import sentences
 from departments.calls.caller import Caller, CallFailed, CallRefused, Purpose
 from departments.calls.events import Usage
+from departments.calls.meter import Meter, meter_from
 from departments.keys.reader import ProviderKey
 from departments.limits import budget
 from departments.models import Department
 
 RETRY_SECONDS = 2.0
+
+# the refusal as the record keeps it: it is known only inside the statement
+_REFUSAL = """jsonb_build_object(
+    'scope', refused_scope, 'measure', refused_measure, 'period', refused_period, 'limit', ceiling, 'used', used,
+    'resets_at', to_char(resets_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))"""
+_REQUESTED_OR_REFUSED = {
+    "id": "CASE WHEN admitted THEN %s::uuid ELSE %s::uuid END",
+    "event": "CASE WHEN admitted THEN %s::text ELSE %s::text END",
+    "outcome": "CASE WHEN admitted THEN '' ELSE %s::text END",
+    "details": f"CASE WHEN admitted THEN '{{}}' ELSE {_REFUSAL} END",
+}
+_RESERVE_AND_RECORD = f"""
+    WITH decision AS MATERIALIZED (SELECT {budget.DECISION} FROM {budget.ADMIT}),
+    event AS ({insert_from("decision", _REQUESTED_OR_REFUSED)}),
+    kept AS (
+        INSERT INTO audit_text (event_id, salt, text)
+        SELECT {_REQUESTED_OR_REFUSED["id"]}, %s::bytea, %s::text FROM decision WHERE %s::bytea IS NOT NULL
+    )
+    SELECT {budget.DECISION} FROM decision
+""".encode()  # noqa: S608
+_SETTLE_AND_RECORD = f"""
+    WITH settled AS MATERIALIZED (SELECT was_first, {budget.METER} FROM {budget.SETTLE}),
+    event AS ({insert_from("settled WHERE was_first", {})})
+    SELECT {budget.METER} FROM settled
+""".encode()  # noqa: S608
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -39,7 +66,11 @@ _unfinished: set[asyncio.Task[Any]] = set()  # the event loop alone would let go
 
 @dataclass(frozen=True, kw_only=True)
 class Booking:
-    """One call as ledger and record know it. `prompt` and `wanted` in tokens."""
+    """One call as ledger and record know it. `prompt`, `wanted` and `smallest` in tokens.
+
+    `counted` is the prompt as we counted it, `prompt` the same corrected for its model. Prices are US dollars for a
+    million tokens.
+    """
 
     department: Department
     caller: Caller
@@ -48,6 +79,10 @@ class Booking:
     key: ProviderKey
     prompt: int
     wanted: int
+    counted: int = 0
+    smallest: int = budget.SMALLEST_ANSWER
+    price_input: Decimal | None = None
+    price_output: Decimal | None = None
     call_id: UUID = field(default_factory=uuid4)
     text: KeptText | None = None  # the question, for the record
     query_hash: str = ""
@@ -128,46 +163,78 @@ async def reserve_and_record(booking: Booking) -> budget.Granted:
 
     Raises CallRefused, which is recorded, or CallFailed, because nothing could be recorded.
     """
-    async with needs_the_record(), pipelined_transaction() as held:
-        decision = await budget.reserve(held, _request(booking))
-        if isinstance(decision, budget.Granted):
-            entry = replace(booking.entry(Event.CALL_REQUESTED), id=booking.call_id)
-            await record_on(held, entry, booking.text)
-        else:
-            await record_on(held, _refusal_entry(booking, decision), booking.text)
+    async with needs_the_record(), connection() as held:
+        cursor = await held.execute(_RESERVE_AND_RECORD, _reserve_parameters(booking))
+        row = await cursor.fetchone()
+    assert row is not None, "limits_admit always answers with one row"  # noqa: S101
+    decision = budget.decision(row)
     if isinstance(decision, budget.Refusal):
         time_zone = booking.department.organization.time_zone
         raise CallRefused(sentences.refused(decision, time_zone), refusal=decision)
     return decision
 
 
-async def settle_and_record(booking: Booking, result: Result) -> None:
-    """Book what was used and write the response event, unless the call is settled already. Does not raise."""
-    if not await _try_to_settle(booking, result):
+def _reserve_parameters(booking: Booking) -> list[Any]:
+    refused = booking.entry(Event.CALL_REFUSED)
+    ids = [booking.call_id, refused.id]
+    chosen: dict[str, list[Any]] = {
+        "id": ids,
+        "event": [str(Event.CALL_REQUESTED), str(Event.CALL_REFUSED)],
+        "outcome": [str(Outcome.REFUSED)],
+        "details": [],
+    }
+    salt, text = (booking.text.salt, booking.text.text) if booking.text else (None, None)
+    return [*budget.admit_parameters(_request(booking)), *parameters_from(refused, chosen), *ids, salt, text, salt]
+
+
+async def settle_and_record(booking: Booking, result: Result) -> Meter | None:
+    """Book what was used and write the response event, unless the call is settled already. Does not raise.
+
+    Where the person stands after it; None where that is not known yet, because the database is away.
+    """
+    meter = await _try_to_settle(booking, result)
+    if meter is None:
         task = asyncio.create_task(_settle_later(booking, result))
         _unfinished.add(task)
         task.add_done_callback(_unfinished.discard)
+    return meter
 
 
 async def _settle_later(booking: Booking, result: Result) -> None:
     for _ in range(int(budget.LEASE_SECONDS // RETRY_SECONDS)):
         await asyncio.sleep(RETRY_SECONDS)
-        if await _try_to_settle(booking, result):
+        if await _try_to_settle(booking, result) is not None:
             return
     logger.error("call %s is given up for lost: it will be booked with what its last renewal knew", booking.call_id)
 
 
-async def _try_to_settle(booking: Booking, result: Result) -> bool:
-    used = result.usage.prompt + result.usage.output
+async def _try_to_settle(booking: Booking, result: Result) -> Meter | None:
     try:
-        async with pipelined_transaction() as held:
-            if await budget.settle(held, booking.call_id, used):
-                await record_on(held, _answered_entry(booking, result))
+        async with connection() as held:
+            cursor = await held.execute(_SETTLE_AND_RECORD, _settle_parameters(booking, result))
+            row = await cursor.fetchone()
     except (DatabaseDown, psycopg.Error) as error:
-        cause = type(error.__cause__ or error).__name__
+        cause, used = type(error.__cause__ or error).__name__, result.usage.prompt + result.usage.output
         logger.error("call %s (%s, %d tokens) not settled yet: %s", booking.call_id, result.outcome, used, cause)
-        return False
-    return True
+        return None
+    assert row is not None, "limits_settle_and_meter always answers with one row"  # noqa: S101
+    return meter_from(row, booking.department.organization)
+
+
+def _settle_parameters(booking: Booking, result: Result) -> list[Any]:
+    usage, department = result.usage, booking.department
+    return [
+        booking.call_id,
+        usage.prompt + usage.output,
+        usage.prompt,
+        result.cost,
+        result.estimated,
+        department.organization_id,
+        department.pk,
+        booking.caller.person_id,
+        department.organization.time_zone,
+        *parameters_from(_answered_entry(booking, result), {}),
+    ]
 
 
 def _answered_entry(booking: Booking, result: Result) -> Entry:
@@ -224,15 +291,9 @@ def _request(booking: Booking) -> budget.Request:
         time_zone=organization.time_zone,
         prompt=booking.prompt,
         wanted=booking.wanted,
+        model=booking.model,
+        counted=booking.counted or booking.prompt,
+        smallest=booking.smallest,
+        price_input=booking.price_input,
+        price_output=booking.price_output,
     )
-
-
-def _refusal_entry(booking: Booking, refusal: budget.Refusal) -> Entry:
-    details = {
-        "scope": refusal.scope,
-        "measure": refusal.measure,
-        "limit": refusal.limit,
-        "used": refusal.used,
-        "resets_at": refusal.resets_at.isoformat(),
-    }
-    return replace(booking.entry(Event.CALL_REFUSED), outcome=Outcome.REFUSED, details=details)

@@ -27,7 +27,7 @@ from departments.calls import key, sentences
 from departments.calls.attempts import request_options, with_retries
 from departments.calls.booking import Booking, Result, finished, needs_the_record, settle_and_record
 from departments.calls.caller import Caller, CallFailed, Purpose
-from departments.calls.catalogue import model_named
+from departments.calls.catalogue import corrected, model_named
 from departments.calls.events import LONGEST_NAME, Usage, usage_of
 from departments.calls.hold import ABANDONED, CallOver, Ending, Hold, kept_alive
 from departments.calls.models import CatalogueModel
@@ -63,8 +63,10 @@ async def _embed_batch(
         purpose=purpose,
         model=settings.EMBEDDING_MODEL,
         key=its_key,
-        prompt=tokens,
+        prompt=await corrected(settings.EMBEDDING_MODEL, tokens),
+        counted=tokens,
         wanted=0,
+        price_input=model.price_input,
     )
     await admit(booking)
     hold = Hold(booking)

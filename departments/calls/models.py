@@ -6,6 +6,8 @@ from decimal import Decimal
 
 from django.db import models
 
+from departments.limits.budget import SMALLEST_ANSWER
+
 
 class CatalogueModel(models.Model):
     """A model of a provider. Prices are US dollars for a million tokens; a blank price makes the cost unknown."""
@@ -18,6 +20,10 @@ class CatalogueModel(models.Model):
     kind = models.CharField(max_length=16, choices=Kind.choices)
     context_tokens = models.PositiveIntegerField(help_text="Prompt and answer together, at most.")
     output_tokens = models.PositiveIntegerField(default=0, help_text="The longest answer the model can write.")
+    smallest_answer = models.PositiveIntegerField(
+        default=SMALLEST_ANSWER,
+        help_text="Tokens below which an answer is of no use. A model that thinks first needs room for its thoughts.",
+    )
     price_input = models.DecimalField(max_digits=12, decimal_places=6, null=True, blank=True)
     price_cached = models.DecimalField(max_digits=12, decimal_places=6, null=True, blank=True)
     price_output = models.DecimalField(max_digits=12, decimal_places=6, null=True, blank=True)

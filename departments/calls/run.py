@@ -40,7 +40,7 @@ from departments.calls.booking import (
     settle_and_record,
 )
 from departments.calls.caller import Caller, CallFailed, Purpose
-from departments.calls.catalogue import model_named
+from departments.calls.catalogue import corrected, model_named
 from departments.calls.events import Usage
 from departments.calls.hold import ABANDONED, CallOver, Ending, Hold, kept_alive
 from departments.calls.models import CatalogueModel
@@ -169,8 +169,12 @@ async def fit(ask: Ask, model: CatalogueModel, provider: Provider, its_key: Prov
         purpose=Purpose.CHAT,
         model=ask.department.model,
         key=its_key,
-        prompt=estimate,
+        prompt=await corrected(ask.department.model, estimate),
+        counted=estimate,
         wanted=wanted,
+        smallest=model.smallest_answer,
+        price_input=model.price_input,
+        price_output=model.price_output,
         call_id=ask.call_id,
         text=kept.text,
         query_hash=kept.digest,
@@ -237,7 +241,7 @@ async def settle(answer: Answer, model: CatalogueModel, response: Any) -> None:
         total_ms=hold.milliseconds,
         labels=(f"answer:{ending.label}",) if ending.label else (),
     )
-    await settle_and_record(hold.booking, result)
+    answer.meter = await settle_and_record(hold.booking, result)
 
 
 async def stop(call_id: UUID) -> None:

@@ -35,7 +35,17 @@ _WHOSE = {
     "organization": "The whole company's",
     "department": "This department's",
     "person": "Your",
+    "member": "Your",
+    "model": "The company's",
+    "department_model": "This department's",
 }
+_PERIODS = {"day": "today", "month": "this month"}
+_ASK = {
+    "person": "You can ask your department admin for more.",
+    "member": "You can ask your department admin for more.",
+    "department": "A department admin can ask IT for more.",
+}
+_ASK_IT = "IT can raise it."
 
 
 def refused(refusal: Refusal, time_zone: str) -> str:
@@ -43,8 +53,25 @@ def refused(refusal: Refusal, time_zone: str) -> str:
     whose = _WHOSE[refusal.scope]
     local = refusal.resets_at.astimezone(ZoneInfo(time_zone))
     if refusal.measure == "requests":
-        return f"{whose} limit of {refusal.limit} questions a minute is reached. You can ask again at {local:%H:%M:%S}."
+        what = "questions a minute to this model" if "model" in refusal.scope else "questions a minute"
+        return f"{whose} limit of {refusal.limit} {what} is reached. You can ask again at {local:%H:%M:%S}."
+    if refusal.measure == "answers":
+        return (
+            f"{whose} limit of {refusal.limit} answers at the same time is reached. Ask again when one of them is done."
+        )
+    if refusal.measure == "price":
+        return (
+            f"{whose} budget is in money, and the price of this department's model is not known. "
+            "IT can enter it in the console, under Models."
+        )
+    when = f"{local:%H:%M}" if refusal.period == "day" else f"{local:%-d %B, %H:%M}"
     return (
-        f"{whose} budget for today leaves too little for an answer: {refusal.used:,} of {refusal.limit:,} tokens are "
-        f"used or in use. It starts anew at {local:%H:%M} ({time_zone}); a department admin can ask IT for more."
+        f"{whose} budget for {_PERIODS[refusal.period]} leaves too little for an answer: {_used(refusal)} used or in "
+        f"use. It starts anew at {when} ({time_zone}). {_ASK.get(refusal.scope, _ASK_IT)}"
     )
+
+
+def _used(refusal: Refusal) -> str:
+    if refusal.measure == "money":
+        return f"${refusal.used:,.2f} of ${refusal.limit:,.2f} are"
+    return f"{refusal.used:,} of {refusal.limit:,} tokens are"

@@ -11,7 +11,6 @@ from celery import shared_task
 from audit.database import connection
 from audit.events import Event, Outcome
 from audit.writer import Entry, read_request, record_on
-from departments.calls.catalogue import model_named
 from departments.limits import budget
 from departments.loop import run
 
@@ -42,15 +41,16 @@ async def _settle_one() -> bool:
         if call is None:
             return False
         logger.warning("call %s was lost; booked with %d tokens", call.call_id, call.prompt + call.written)
-        await budget.settle(held, call.call_id, call.prompt + call.written)
+        await budget.settle(
+            held, call.call_id, call.prompt + call.written, sent=call.prompt, cost=call.cost, estimated=True
+        )
         request = await read_request(held, call.call_id)
         if request is not None:  # else its month has left the record already
-            await record_on(held, await _lost(request, call))
+            await record_on(held, _lost(request, call))
     return True
 
 
-async def _lost(request: Entry, call: budget.Lapsed) -> Entry:
-    model = await model_named(request.model_asked)
+def _lost(request: Entry, call: budget.Lapsed) -> Entry:
     return replace(
         request,
         id=uuid4(),
@@ -59,6 +59,6 @@ async def _lost(request: Entry, call: budget.Lapsed) -> Entry:
         tokens_input=call.prompt,
         tokens_output=call.written,
         tokens_estimated=True,
-        cost=model.cost(call.prompt, 0, call.written),
+        cost=call.cost,
         details={"reason": "process_died"},
     )

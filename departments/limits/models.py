@@ -1,23 +1,49 @@
-"""Limits, what was spent against them, and the reservations of calls under way."""
+"""Limits, what was spent against them, the reservations of calls under way, and what people asked and were granted."""
 
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.conf import settings
+from django.contrib.postgres.indexes import BrinIndex
 from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
 from django.db import models
+
+CEILINGS = (
+    "tokens_per_day",
+    "tokens_per_month",
+    "money_per_day",
+    "money_per_month",
+    "requests_per_minute",
+    "answers_at_once",
+)
+"""What a limit can hold. `person_…` of the same names are the default for each person."""
+
+PERSON_CEILINGS = tuple(f"person_{name}" for name in CEILINGS)
+
+
+def _money(**options: Any) -> models.DecimalField[Any, Any]:
+    return models.DecimalField(
+        max_digits=14, decimal_places=4, null=True, blank=True, validators=[MinValueValidator(0)], **options
+    )
 
 
 class Limit(models.Model):
     """A ceiling. Which one it is follows from what is named:
 
     - only the organization: for all its departments together;
-    - a department: for that department together;
-    - a person: for that person, wherever they chat.
+    - a department: a pool for everybody in that department together;
+    - a person: for that person, wherever they chat;
+    - a person and a department: for that person there;
+    - a model, alone or with a department: requests per minute to that model.
 
-    `person_…` fields of an organization's or a department's row are the default for each person in it. The person's
-    own row wins over the department's default, that one over the organization's; a ceiling above holds always.
+    `person_…` fields of an organization's or a department's row are an allowance for each person in it. Of a person's
+    limits the nearest counts: their own in the department, their own anywhere, the department's allowance, the
+    organization's; where a person has both of their own, both hold. A ceiling above holds always.
+
+    Money is in US dollars at the prices of the catalogue. Days and months are those of the organization's time zone.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -28,26 +54,45 @@ class Limit(models.Model):
     person = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True, related_name="limits"
     )
+    model = models.CharField(max_length=120, blank=True, help_text="Empty: every model.")
     tokens_per_day = models.PositiveBigIntegerField(null=True, blank=True, help_text="Empty: no limit of its own.")
-    requests_per_minute = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: no limit of its own.")
+    tokens_per_month = models.PositiveBigIntegerField(null=True, blank=True)
+    money_per_day = _money(help_text="US dollars.")
+    money_per_month = _money(help_text="US dollars.")
+    requests_per_minute = models.PositiveIntegerField(null=True, blank=True, help_text="In any 60 seconds.")
+    answers_at_once = models.PositiveIntegerField(null=True, blank=True, help_text="Being written at the same time.")
     person_tokens_per_day = models.PositiveBigIntegerField(null=True, blank=True)
+    person_tokens_per_month = models.PositiveBigIntegerField(null=True, blank=True)
+    person_money_per_day = _money(help_text="US dollars.")
+    person_money_per_month = _money(help_text="US dollars.")
     person_requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    person_answers_at_once = models.PositiveIntegerField(null=True, blank=True)
     reason = models.CharField(max_length=200, help_text="Why it is so; kept in the record.")
     changed_at = models.DateTimeField(auto_now=True)
 
     class Meta:
-        ordering = ["organization", "department", "person"]
+        ordering = ["organization", "department", "person", "model"]
         constraints = [
             models.UniqueConstraint(
-                fields=["organization", "department", "person"], nulls_distinct=False, name="limit_once_per_scope"
+                fields=["organization", "department", "person", "model"],
+                nulls_distinct=False,
+                name="limit_once_per_scope",
             ),
             models.CheckConstraint(
-                condition=models.Q(department=None) | models.Q(person=None), name="limit_names_one_scope"
+                condition=models.Q(model="")
+                | models.Q(
+                    person=None,
+                    **{f"{name}__isnull": True for name in CEILINGS if name != "requests_per_minute"},
+                    **{f"{name}__isnull": True for name in PERSON_CEILINGS},
+                ),
+                name="limit_of_a_model_is_a_rate",
+                violation_error_message="A model’s limit is a number of requests per minute and nothing else.",
             ),
         ]
 
     def __str__(self) -> str:
-        return str(self.person or self.department or self.organization)
+        place = self.person or self.department or self.organization
+        return f"{place}: {self.model}" if self.model else str(place)
 
     def clean(self) -> None:
         for scope in (self.department, self.person):
@@ -56,26 +101,63 @@ class Limit(models.Model):
 
 
 class Spent(models.Model):
-    """Tokens booked on one day in one scope: the figure that a budget is compared with."""
+    """What was booked on one day in one scope: the figures that a budget is compared with. A month is the sum of its
+    days.
+
+    `scope_id` is the id of the organization, department or person; of a member (a person in a department) it is made
+    of both (`limits_member`).
+    """
 
     class Scope(models.TextChoices):
         ORGANIZATION = "organization", "Organization"
         DEPARTMENT = "department", "Department"
         PERSON = "person", "Person"
+        MEMBER = "member", "Person in a department"
 
     pk = models.CompositePrimaryKey("scope", "scope_id", "day")
     scope = models.CharField(max_length=16, choices=Scope.choices)
     scope_id = models.UUIDField()
     day = models.DateField(help_text="In the organization's time zone.")
+    organization_id = models.UUIDField(null=True)
+    department_id = models.UUIDField(null=True)
+    person_id = models.UUIDField(null=True)
     tokens = models.BigIntegerField(default=0)
     requests = models.BigIntegerField(default=0)
+    cost = models.DecimalField(max_digits=18, decimal_places=8, default=0, help_text="US dollars.")
 
     class Meta:
         verbose_name = "tokens spent"
         verbose_name_plural = "tokens spent"
+        indexes = [models.Index(fields=["organization_id", "day", "scope"], name="spent_organization_day")]
 
     def __str__(self) -> str:
         return f"{self.scope} {self.scope_id} {self.day}"
+
+
+class Refused(models.Model):
+    """How often a budget of one scope refused on one day: what tells a budget that is used up from one that is not,
+    because the last tokens of a budget are too few for an answer and stay.
+    """
+
+    pk = models.CompositePrimaryKey("scope", "scope_id", "measure", "period", "day")
+    scope = models.CharField(max_length=16, choices=Spent.Scope.choices)
+    scope_id = models.UUIDField()
+    measure = models.CharField(max_length=16)
+    period = models.CharField(max_length=8)
+    day = models.DateField(help_text="In the organization's time zone.")
+    organization_id = models.UUIDField()
+    department_id = models.UUIDField(null=True)
+    person_id = models.UUIDField(null=True)
+    count = models.BigIntegerField(default=0)
+    last_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "refusals"
+        verbose_name_plural = "refusals"
+        indexes = [models.Index(fields=["organization_id", "day"], name="refused_organization_day")]
+
+    def __str__(self) -> str:
+        return f"{self.scope} {self.scope_id} {self.day}: {self.count}"
 
 
 class Reservation(models.Model):
@@ -86,33 +168,119 @@ class Reservation(models.Model):
     department_id = models.UUIDField()
     person_id = models.UUIDField()
     purpose = models.CharField(max_length=32)
+    model = models.CharField(max_length=120, default="")
     day = models.DateField(help_text="The day the call was admitted in, in the organization's time zone.")
     admitted_at = models.DateTimeField()
-    lease_until = models.DateTimeField(help_text="After this moment the reservation holds nothing any more.")
-    tokens_prompt = models.BigIntegerField(help_text="Estimate of what is sent.")
+    lease_until = models.DateTimeField(help_text="After this moment it holds only what it is known to have used.")
+    tokens_counted = models.BigIntegerField(default=0, help_text="What is sent, as we counted it.")
+    tokens_prompt = models.BigIntegerField(help_text="What is sent, corrected by what the model's calls have shown.")
     tokens_reserved = models.BigIntegerField(help_text="Prompt estimate and the longest answer allowed.")
     tokens_written = models.BigIntegerField(default=0, help_text="Of the answer, as of the last renewal.")
+    price_input = models.DecimalField(max_digits=12, decimal_places=6, null=True, help_text="A million tokens.")
+    price_output = models.DecimalField(max_digits=12, decimal_places=6, null=True, help_text="A million tokens.")
+    cost_reserved = models.DecimalField(max_digits=18, decimal_places=8, null=True, help_text="US dollars.")
     tokens_used = models.BigIntegerField(null=True)
+    tokens_input = models.BigIntegerField(null=True, help_text="Of those, what was sent.")
+    cost_used = models.DecimalField(max_digits=18, decimal_places=8, null=True, help_text="US dollars.")
+    estimated = models.BooleanField(default=False, help_text="The provider reported nothing: we counted.")
     settled_at = models.DateTimeField(null=True)
     stop_requested = models.BooleanField(default=False)
 
     class Meta:
         indexes = [
-            # what is reserved right now, per scope
-            models.Index(
-                fields=["organization_id", "day"], condition=models.Q(settled_at=None), name="reserved_organization"
-            ),
-            models.Index(
-                fields=["department_id", "day"], condition=models.Q(settled_at=None), name="reserved_department"
-            ),
-            models.Index(fields=["person_id", "day"], condition=models.Q(settled_at=None), name="reserved_person"),
-            # leases that ran out
-            models.Index(fields=["lease_until"], condition=models.Q(settled_at=None), name="reserved_lease"),
+            # what is reserved right now. Not by the end of the lease: a renewal that touches no index costs a fifth
+            models.Index(fields=["organization_id"], condition=models.Q(settled_at=None), name="reserved_now"),
             # requests of the last minute
             models.Index(fields=["person_id", "admitted_at"], name="admitted_person"),
             models.Index(fields=["department_id", "admitted_at"], name="admitted_department"),
             models.Index(fields=["organization_id", "admitted_at"], name="admitted_organization"),
+            models.Index(fields=["organization_id", "model", "admitted_at"], name="admitted_model"),
+            # rows lie in the order of time: what is old enough to be pruned is found by a few bytes a page
+            BrinIndex(fields=["admitted_at"], name="admitted_roughly"),
         ]
 
     def __str__(self) -> str:
         return str(self.call_id)
+
+
+class Grant(models.Model):
+    """More of one budget for a person in a department, until it ends by itself. The ceilings above hold as before."""
+
+    class Measure(models.TextChoices):
+        TOKENS = "tokens", "Tokens"
+        MONEY = "money", "US dollars"
+
+    class Period(models.TextChoices):
+        DAY = "day", "a day"
+        MONTH = "month", "a month"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey("departments.Organization", on_delete=models.CASCADE, related_name="grants")
+    department = models.ForeignKey("departments.Department", on_delete=models.CASCADE, related_name="grants")
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="grants")
+    measure = models.CharField(max_length=8, choices=Measure.choices, default=Measure.TOKENS)
+    period = models.CharField(max_length=8, choices=Period.choices, default=Period.DAY)
+    amount = models.DecimalField(max_digits=18, decimal_places=4, help_text="On top of the person's own ceiling.")
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    granted_by = models.UUIDField(help_text="The department admin.")
+    granted_by_name = models.CharField(max_length=200)
+    reason = models.CharField(max_length=400, blank=True)
+    end_recorded = models.BooleanField(default=False, help_text="That it ended is in the record.")
+
+    class Meta:
+        ordering = ["-starts_at"]
+        indexes = [
+            models.Index(fields=["person", "department", "ends_at"], name="grant_of_person"),
+            models.Index(fields=["ends_at"], condition=models.Q(end_recorded=False), name="grant_to_end"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.person}: {self.amount} {self.measure} {self.get_period_display()}"
+
+
+class MoreAsked(models.Model):
+    """A person asks for more, with a reason; a department admin grants or declines it, once."""
+
+    class State(models.TextChoices):
+        OPEN = "open", "Waiting"
+        GRANTED = "granted", "Granted"
+        DECLINED = "declined", "Declined"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey("departments.Organization", on_delete=models.CASCADE, related_name="+")
+    department = models.ForeignKey("departments.Department", on_delete=models.CASCADE, related_name="more_asked")
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="more_asked")
+    measure = models.CharField(max_length=8, choices=Grant.Measure.choices, default=Grant.Measure.TOKENS)
+    period = models.CharField(max_length=8, choices=Grant.Period.choices, default=Grant.Period.DAY)
+    reason = models.CharField(max_length=400)
+    asked_at = models.DateTimeField(auto_now_add=True)
+    state = models.CharField(max_length=16, choices=State.choices, default=State.OPEN)
+    answered_at = models.DateTimeField(null=True)
+    answered_by_name = models.CharField(max_length=200, blank=True)
+    grant = models.OneToOneField(Grant, on_delete=models.SET_NULL, null=True, related_name="asked")
+
+    class Meta:
+        ordering = ["-asked_at"]
+        verbose_name = "request for more"
+        verbose_name_plural = "requests for more"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["department", "person"], condition=models.Q(state="open"), name="more_asked_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.person} in {self.department}"
+
+
+class Correction(models.Model):
+    """How far our count of a model's prompts was from what the provider reported: the largest recent ratio."""
+
+    model = models.CharField(primary_key=True, max_length=120)
+    ratio = models.FloatField(help_text="Reported by counted: the estimate of the next call is multiplied by it.")
+    calls = models.PositiveIntegerField(help_text="That it was learned from.")
+    learned_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.ratio:.3f}"

@@ -12,7 +12,7 @@ OURS = ("audit", "departments", "chatgrid")
 EXCEPTIONS = {
     "departments.Organization": "is the organization",
     "calls.CatalogueModel": "what providers offer; the same for all, edited by the platform's operator",
-    "limits.Spent": "counters keyed by the id of an organization, department or person",
+    "limits.Correction": "how far our count of a model is off; the same for all, tells nothing of any",
     "audit.AuditText": "belongs to its event, which names the organization",
     "audit.AuditSeal": "a hash over events of all; tells nothing of any",
     "audit.AuditLeaf": "a hash of one event, which names the organization",

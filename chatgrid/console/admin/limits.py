@@ -17,14 +17,14 @@ from chatgrid.console.fresh import LONGEST_REASON, reason_of, require_confirmati
 from chatgrid.console.recording import record_act, stored
 from chatgrid.console.scope import may_change, viewer_of
 from chatgrid.console.site import site
-from departments.limits.models import Limit
+from departments.limits.models import CEILINGS, PERSON_CEILINGS, Limit
 
 PRECEDENCE = (
-    "A person’s own limit wins over the department’s default, and that one over the company’s. "
+    "A person’s own limit wins over the department’s default, and that one over the company’s; with a person and a "
+    "department it is for that person there. A model’s limit is a number of requests a minute and nothing else. "
     "A ceiling above always holds: the department’s for everybody in it together, the company’s for all departments "
     "together. An empty field sets nothing. A change counts from the next question on."
 )
-FOR_EACH = ("person_tokens_per_day", "person_requests_per_minute")
 
 
 class LimitForm(ConsoleForm):
@@ -38,11 +38,8 @@ class LimitForm(ConsoleForm):
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
         person = values.get("person") or self.instance.person
-        department = values.get("department") or self.instance.department
-        if person and department:
-            raise forms.ValidationError("Choose a department or a person, not both.")
-        if person and any(values.get(name) is not None for name in FOR_EACH):
-            raise forms.ValidationError("A person’s limit has no default for each person: use the two fields above.")
+        if person and any(values.get(name) is not None for name in PERSON_CEILINGS):
+            raise forms.ValidationError("A person’s limit has no default for each person: use the fields above.")
         return values
 
 
@@ -74,17 +71,17 @@ class LimitAdmin(ConsoleAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Limit | None = None) -> Any:
         organization = ("organization",) if obj is None and viewer_of(request).is_superuser else ()
-        scope = {"fields": (*organization, "department", "person"), "description": PRECEDENCE}
+        scope = {"fields": (*organization, "department", "person", "model"), "description": PRECEDENCE}
         return (
             ("What it is for", scope),
-            ("Ceiling for all of it together", {"fields": ("tokens_per_day", "requests_per_minute")}),
-            ("Default for each person in it", {"fields": FOR_EACH}),
+            ("Ceiling for all of it together", {"fields": CEILINGS}),
+            ("Default for each person in it", {"fields": PERSON_CEILINGS}),
             ("Why", {"fields": ("reason",)}),
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Limit | None = None) -> tuple[str, ...]:
         # a limit for something else is another limit
-        return ("department", "person") if obj else ()
+        return ("department", "person", "model") if obj else ()
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return may_change(request.user)
@@ -98,8 +95,11 @@ class LimitAdmin(ConsoleAdmin):
 
     @admin.display(description="what it is for")
     def scope(self, limit: Limit) -> str:
+        if limit.model:
+            return f"Model {limit.model} in {limit.department or 'the company'}"
         if limit.person:
-            return f"Person: {limit.person}"
+            where = f" in {limit.department}" if limit.department else ""
+            return f"Person: {limit.person}{where}"
         return f"Department: {limit.department}" if limit.department else f"The company: {limit.organization}"
 
     @admin.display(description="tokens a day", ordering="tokens_per_day")

@@ -1,10 +1,10 @@
-"""The functions that admit and settle a call: departments/limits/sql/admit.sql."""
+"""The first functions that admitted and settled a call; 0004_step replaces them."""
 
 from pathlib import Path
 
 from django.db import migrations
 
-SQL = Path(__file__).parent.parent / "sql" / "admit.sql"
+SQL = Path(__file__).with_suffix(".sql")
 
 
 class Migration(migrations.Migration):

@@ -259,8 +259,8 @@ async def test_a_limit_goes_with_a_reason_only(company: Company) -> None:
 async def test_a_limit_names_one_scope_once(company: Company) -> None:
     client = await signed_in(company.ivan)
     add = reverse("admin:limits_limit_add")
-    both = {"department": str(company.hr.pk), "person": str(company.bob.pk), "tokens_per_day": "5", "reason": "x"}
-    assert b"not both" in (await client.post(add, both)).content
+    model = {"model": "m", "person": str(company.bob.pk), "requests_per_minute": "5", "reason": "x"}
+    assert b"and nothing else" in (await client.post(add, model)).content
     person = {"person": str(company.bob.pk), "person_tokens_per_day": "5", "reason": "x"}
     assert b"no default for each person" in (await client.post(add, person)).content
     company_wide = {"tokens_per_day": "5", "reason": "x"}

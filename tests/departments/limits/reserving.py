@@ -65,14 +65,13 @@ class Clock:
 
     def admit(self, asked: budget.Request) -> tuple[bool, datetime | None]:
         """Whether the call is admitted, and when it could be if it is not."""
-        values = [asked.call_id, asked.organization_id, asked.department_id, asked.person_id, asked.purpose]
-        values += [asked.time_zone, asked.prompt, asked.wanted, min(64, asked.wanted), 45]
-        row = self._held.execute(budget._ADMIT, values).fetchone()
+        statement = f"SELECT {budget.DECISION} FROM {budget.ADMIT}"
+        row = self._held.execute(statement.encode(), budget.admit_parameters(asked)).fetchone()
         assert row is not None
         return row[0], row[-1]
 
     def settle(self, asked: budget.Request, used: int) -> bool:
-        row = self._held.execute("SELECT limits_settle(%s, %s)", [asked.call_id, used]).fetchone()
+        row = self._held.execute("SELECT limits_settle(%s, %s, 0, NULL, false)", [asked.call_id, used]).fetchone()
         assert row is not None
         return bool(row[0])
 

@@ -179,7 +179,7 @@ PRECEDENCE: list[tuple[list[tuple[str, str, int]], tuple[str, int] | None]] = [
     ([], None),
     ([("organization", "person_tokens_per_day", 250)], ("person", 250)),
     ([("organization", "person_tokens_per_day", 250), ("department", "person_tokens_per_day", 9999)], None),
-    ([("organization", "person_tokens_per_day", 9999), ("department", "person_tokens_per_day", 250)], ("person", 250)),
+    ([("organization", "person_tokens_per_day", 9999), ("department", "person_tokens_per_day", 250)], ("member", 250)),
     ([("department", "person_tokens_per_day", 250), ("person", "tokens_per_day", 9999)], None),
     ([("department", "person_tokens_per_day", 9999), ("person", "tokens_per_day", 250)], ("person", 250)),
     ([("person", "tokens_per_day", 9999), ("department", "tokens_per_day", 250)], ("department", 250)),
@@ -338,29 +338,20 @@ def test_an_admission_reads_no_more_rows_when_there_were_many_calls(company: Com
         owner.execute(PAST_CALLS, [company.organization.pk, company.hr.pk, company.bob.pk])
         owner.execute("ANALYZE limits_reservation")
         before = _rows_read(owner)
-        asked = request(company)
-        values = [
-            asked.call_id,
-            asked.organization_id,
-            asked.department_id,
-            asked.person_id,
-            "chat",
-            "UTC",
-            1,
-            1,
-            1,
-            45,
-        ]
-        assert owner.execute(budget._ADMIT, values).fetchone() is not None
+        statement = f"SELECT {budget.DECISION} FROM {budget.ADMIT}"
+        row = owner.execute(statement.encode(), budget.admit_parameters(request(company))).fetchone()
+        assert row is not None
+        assert row[0]
         assert _rows_read(owner) - before < 1_000, "of 20,000"
         owner.rollback()
 
 
 PAST_CALLS = """
-    INSERT INTO limits_reservation (call_id, organization_id, department_id, person_id, purpose, day, admitted_at,
-        lease_until, tokens_prompt, tokens_reserved, tokens_used, tokens_written, settled_at, stop_requested)
-    SELECT gen_random_uuid(), %s, %s, %s, 'chat', (now() - past)::date, now() - past, now() - past, 1, 2, 2, 1,
-        now() - past, false
+    INSERT INTO limits_reservation (call_id, organization_id, department_id, person_id, purpose, model, day,
+        admitted_at, lease_until, tokens_counted, tokens_prompt, tokens_reserved, tokens_used, tokens_written,
+        settled_at, estimated, stop_requested)
+    SELECT gen_random_uuid(), %s, %s, %s, 'chat', '', (now() - past)::date, now() - past, now() - past, 1, 1, 2, 2, 1,
+        now() - past, false, false
     FROM (SELECT make_interval(mins => number) + interval '2 minutes' AS past FROM generate_series(1, 20000) AS number)
 """
 
