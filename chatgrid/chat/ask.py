@@ -7,14 +7,14 @@ Rules:
 - A question that a limit refuses leaves no trace in the conversation: the person still has it in the box.
 - A question with a secret in it is warned of, blocked or redacted before any of it is sent or kept.
 - A question whose call fails is kept, with the sentence that says why and a button to ask again.
-- An answer's citations are those numbers in its text that a passage was given for.
+- An answer's citations are those numbers in its text that a passage was given for. When it is whole they are checked,
+  and what is not confirmed is marked in the message and on the page (chatgrid/chat/citations.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +24,8 @@ from uuid import UUID, uuid4
 from audit.database import DatabaseDown
 from audit.events import Outcome
 from chatgrid.chat import messages
+from chatgrid.chat.citations import Check, check
+from chatgrid.chat.markdown import cited_statements
 from chatgrid.chat.models import Conversation, Message
 from departments.calls import run
 from departments.calls.answer import ABANDONED, Ending
@@ -37,7 +39,7 @@ from departments.http import Person
 from departments.models import Department
 
 PASSAGES = 6
-CITATION = re.compile(r"\[(\d{1,2})\]")
+QUOTE = 1_200  # characters of a passage that a citation keeps; a passage is rarely longer
 STATES = {
     Outcome.ANSWERED: Message.State.COMPLETE,
     Outcome.STOPPED: Message.State.STOPPED,
@@ -168,6 +170,7 @@ async def _finish(exchange: Exchange, ending: Ending) -> None:
     answer.state = STATES.get(ending.outcome, Message.State.INTERRUPTED)
     answer.problem = ending.sentence
     answer.citations = [_citation(number, exchange.found[number - 1]) for number in _cited(exchange)]
+    answer.citation_check = _checked(exchange).to_json()
     if exchange.conversation is None:
         return  # the database was away when it began: there is no row to finish
     try:
@@ -178,8 +181,19 @@ async def _finish(exchange: Exchange, ending: Ending) -> None:
 
 def _cited(exchange: Exchange) -> list[int]:
     assert exchange.answer is not None  # noqa: S101
-    mentioned = {int(number) for number in CITATION.findall(exchange.answer.text)}
+    mentioned = {number for _, number in cited_statements(exchange.answer.text, exchange.numbers)}
     return [number for number in exchange.numbers if number in mentioned]
+
+
+def _checked(exchange: Exchange) -> Check:
+    assert exchange.answer is not None  # noqa: S101
+    texts = {number: _whole(exchange.found[number - 1]) for number in exchange.numbers}
+    return check(exchange.answer.text, texts)
+
+
+def _whole(found: Found) -> str:
+    """A passage as the model was given it: title and headings belong to what it says."""
+    return "\n".join([found.title, *found.heading_path, found.text])
 
 
 def _citation(number: int, found: Found) -> dict[str, Any]:
@@ -188,11 +202,12 @@ def _citation(number: int, found: Found) -> dict[str, Any]:
         "number": number,
         "document": str(found.document_id),
         "version": str(found.version_id),
+        "version_number": found.version_number,
         "ordinal": found.ordinal,
         "title": found.title,
         "headings": list(found.heading_path),
         "locator": found.locator,
-        "quote": found.text[:400],
+        "quote": found.text[:QUOTE],
         "uploader": found.uploader,
         "uploaded_at": found.uploaded_at.isoformat(),
     }

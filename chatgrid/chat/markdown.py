@@ -27,7 +27,6 @@ from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 from markdown_it.renderer import RendererHTML
 from markdown_it.rules_core import StateCore
-from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 from pygments import highlight
@@ -35,6 +34,8 @@ from pygments.formatters.html import HtmlFormatter
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES
+
+from chatgrid.chat.markdown_citations import cited_in, parse_citation, render_missing
 
 # the names a model writes behind ``` -> what the page calls the language; anything else is shown without colours
 _SAME_NAME = """
@@ -53,19 +54,18 @@ HEADING_TAGS = {"h1": "h3", "h2": "h3", "h3": "h3", "h4": "h4", "h5": "h4", "h6"
 
 _HOST = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*(?::[0-9]{1,5})?")
 _ADDRESS = re.compile(r"mailto:[A-Za-z0-9.!#$&'*+/=^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
-_CITATION = re.compile(r"\[([0-9]{1,3}(?: ?, ?[0-9]{1,3}){0,8})\]")
 _ALIGNMENTS = {"text-align:left": "align-left", "text-align:center": "align-center", "text-align:right": "align-right"}
 _COLOURS = HtmlFormatter(nowrap=True, classprefix="hl-")
 
 _TEXT_TAGS = {"p", "br", "strong", "em", "s", "code", "pre", "blockquote", "h3", "h4", "hr", "a"}
 _TAGS = _TEXT_TAGS | {"ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td", "span", "div"}
 _CLASSES = {
-    "a": {"citation"},
+    "a": {"citation", "citation-doubtful"},
     "code": {f"language-{name}" for name in LANGUAGES.values()},
     "div": {"table-scroll"},
     "h3": {"level-1", "level-2", "level-3"},
     "h4": {"level-4", "level-5", "level-6"},
-    "span": {"link-host", "picture"} | {f"hl-{name}" for name in STANDARD_TYPES.values() if name},
+    "span": {"link-host", "picture", "citation-missing"} | {f"hl-{name}" for name in STANDARD_TYPES.values() if name},
     "td": set(_ALIGNMENTS.values()),
     "th": set(_ALIGNMENTS.values()),
 }
@@ -79,9 +79,25 @@ _SANITISER = nh3.Cleaner(
 )
 
 
-def render(text: str, citations: Collection[int] = (), anchor: str = "source") -> SafeString:
-    """The text as HTML. `[2]` becomes a link to `#<anchor>-2` if 2 is among `citations`, and stays text otherwise."""
-    return _render(_PARSER.parse(_lines(text), _environment(citations, anchor)))
+def render(
+    text: str, citations: Collection[int] = (), anchor: str = "source", doubtful: Collection[int] | None = None
+) -> SafeString:
+    """The text as HTML. `[2]` becomes a link to `#<anchor>-2` if 2 is among `citations`, and stays text otherwise.
+
+    `doubtful` are the places of citations (from 0, in order) that a check did not confirm: they are marked, and so are
+    numbers that stand for nothing. None: nothing has been checked yet.
+    """
+    environment = _environment(citations, anchor) | {"doubtful": doubtful}
+    return _render(_PARSER.parse(_lines(text), environment))
+
+
+def cited_statements(text: str, citations: Collection[int]) -> list[tuple[str, int]]:
+    """Each citation as (the sentence before it, its number), in the order in which `render` shows them.
+
+    Numbers outside of `citations` are among them.
+    """
+    environment = _environment(citations, "source") | {"doubtful": ()}
+    return [found for token in _PARSER.parse(_lines(text), environment) for found in cited_in(token.children or [])]
 
 
 def source_anchor(message_id: object) -> str:
@@ -151,12 +167,13 @@ class _Parser(MarkdownIt):
         super().__init__("commonmark", {"html": False})
         self.enable(["table", "strikethrough"])
         self.disable(["reference", "html_block", "html_inline"])
-        self.inline.ruler.before("link", "citation", _parse_citation)
+        self.inline.ruler.before("link", "citation", parse_citation)
         self.core.ruler.push("house", _apply_house_rules)
         self.add_render_rule("image", _render_image)
         self.add_render_rule("fence", _render_code)
         self.add_render_rule("code_block", _render_code)
         self.add_render_rule("link_host", _render_host)
+        self.add_render_rule("citation_missing", render_missing)
         self.add_render_rule("table_open", _open_table)
         self.add_render_rule("table_close", _close_table)
 
@@ -170,7 +187,7 @@ def _lines(text: str) -> str:
 
 
 def _environment(citations: Collection[int], anchor: str) -> dict[str, Any]:
-    return {"citations": frozenset(citations), "anchor": anchor}
+    return {"citations": frozenset(citations), "anchor": anchor, "seen": 0, "doubtful": None}
 
 
 def _host(url: str) -> str | None:
@@ -199,28 +216,6 @@ def _first_line(block: Sequence[Token]) -> int:
 def _render(tokens: Sequence[Token], *, colours: bool = True) -> SafeString:
     html = _PARSER.renderer.render(tokens, _PARSER.options, {"colours": colours})
     return mark_safe(_SANITISER.clean(html))  # noqa: S308 (this is what the module is for)
-
-
-def _parse_citation(state: StateInline, silent: bool) -> bool:
-    """`[1]` or `[1, 2]` where all numbers exist. Runs before links: `[1](https://…)` must not pose as a citation."""
-    match = _CITATION.match(state.src, state.pos)
-    if match is None:
-        return False
-    numbers = [int(number) for number in match[1].split(",")]
-    if not state.env["citations"].issuperset(numbers):
-        return False
-    if not silent:
-        for number in numbers:
-            _push_citation(state, number)
-    state.pos = match.end()
-    return True
-
-
-def _push_citation(state: StateInline, number: int) -> None:
-    opening = state.push("link_open", "a", 1)
-    opening.attrs = {"href": f"#{state.env['anchor']}-{number}", "class": "citation"}
-    state.push("text", "", 0).content = str(number)
-    state.push("link_close", "a", -1)
 
 
 def _apply_house_rules(state: StateCore) -> None:

@@ -8,7 +8,6 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -34,7 +33,8 @@ _TOUCH = "UPDATE chat_conversation SET updated_at = clock_timestamp() WHERE id =
 _DELETE = "DELETE FROM chat_message WHERE id = %s AND conversation_id = %s"
 _SAVE = "UPDATE chat_message SET text = %s, alive_at = clock_timestamp() WHERE id = %s AND state = 'writing'"
 _FINISH = """
-    UPDATE chat_message SET text = %s, state = %s, problem = %s, citations = %s, alive_at = clock_timestamp()
+    UPDATE chat_message SET
+        text = %s, state = %s, problem = %s, citations = %s, citation_check = %s, alive_at = clock_timestamp()
     WHERE id = %s
 """
 
@@ -90,9 +90,9 @@ async def save(answer: Message) -> None:
 
 async def finish(answer: Message) -> None:
     """The answer's last word."""
-    row: Sequence[Any] = [_storable(answer.text), answer.state, answer.problem, Jsonb(answer.citations), answer.pk]
+    cited = [Jsonb(answer.citations), Jsonb(answer.citation_check)]
     async with connection() as held:
-        await held.execute(_FINISH, row)
+        await held.execute(_FINISH, [_storable(answer.text), answer.state, answer.problem, *cited, answer.pk])
 
 
 def title_of(question: str) -> str:

@@ -48,6 +48,9 @@ class Message(models.Model):
     problem = models.TextField(blank=True, help_text="The sentence shown when there is no whole answer.")
     call_id = models.UUIDField(null=True, blank=True, help_text="The call in the record that wrote this answer.")
     citations = models.JSONField(default=list, help_text="What [1], [2] … in the text point to.")
+    citation_check = models.JSONField(
+        null=True, blank=True, help_text="What looking at the citations found: see chatgrid/chat/citations.py."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     alive_at = models.DateTimeField(auto_now_add=True, help_text="Last sign of the process that writes this answer.")
 

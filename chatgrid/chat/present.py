@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,7 +12,7 @@ from django.urls import reverse
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-from chatgrid.chat.markdown import render, source_anchor
+from chatgrid.chat.markdown import cited_statements, render, source_anchor
 from chatgrid.chat.models import Message
 from departments.models import Department
 
@@ -32,8 +33,10 @@ class ShownCitation:
     locator: str
     url: str
     quote: str
+    version: int | None
     uploader: str
-    uploaded_at: str
+    uploaded_at: datetime
+    is_doubtful: bool
 
 
 @dataclass(frozen=True)
@@ -46,16 +49,22 @@ class ShownMessage:
     problem: str
     html: SafeString
     citations: list[ShownCitation]
+    doubts: str
     can_retry: bool
     stop_url: str
 
 
 def shown_message(message: Message, department: Department, *, last: bool) -> ShownMessage:
     """One message. Only the last answer can be asked for again."""
-    citations = [_citation(each, message, department) for each in message.citations]
+    numbers = [each["number"] for each in message.citations]
     answer = message.role == Message.Role.ASSISTANT
-    anchor = source_anchor(message.pk)
-    html = render(message.text, [each.number for each in citations], anchor) if answer else plain(message.text)
+    found = message.citation_check or {}
+    doubtful = [
+        number for place, number in enumerate(_in_order(message, numbers)) if place in found.get("doubtful", ())
+    ]
+    citations = [_citation(each, message, department, each["number"] in doubtful) for each in message.citations]
+    places = found["doubtful"] if found else None
+    html = render(message.text, numbers, source_anchor(message.pk), places) if answer else plain(message.text)
     over = message.state not in {Message.State.COMPLETE, Message.State.WRITING}
     return ShownMessage(
         id=message.pk,
@@ -64,6 +73,7 @@ def shown_message(message: Message, department: Department, *, last: bool) -> Sh
         problem=message.problem,
         html=html,
         citations=citations,
+        doubts=doubts_in_words(doubtful, found.get("missing", ())),
         can_retry=answer and last and over,
         stop_url=reverse("chat:stop", args=[message.call_id]) if message.call_id else "",
     )
@@ -73,6 +83,28 @@ def shown_messages(messages: Iterable[Message], department: Department) -> list[
     """A whole conversation, oldest first."""
     everything = list(messages)
     return [shown_message(each, department, last=each is everything[-1]) for each in everything]
+
+
+def doubts_in_words(doubtful: Sequence[int], missing: Sequence[int]) -> str:
+    """What a check of the citations found, for the reader; empty where there is no doubt."""
+    parts = []
+    if doubtful:
+        named = " and ".join(map(str, sorted(set(doubtful))))
+        parts.append(
+            f"Not confirmed: source {named}. The words or figures of the marked statement do not all stand there. "
+            "Read the source before you rely on it."
+        )
+    if missing:
+        named = " and ".join(map(str, missing))
+        parts.append(f"The answer names source {named}, which it was not given: do not rely on that statement.")
+    return " ".join(parts)
+
+
+def _in_order(message: Message, numbers: Sequence[int]) -> list[int]:
+    """The numbers of an answer's citations in their order in the text."""
+    if not (message.citation_check or {}).get("doubtful"):
+        return []
+    return [number for _, number in cited_statements(message.text, numbers) if number in numbers]
 
 
 def plain(text: str) -> SafeString:
@@ -96,7 +128,7 @@ def place_in_document(locator: dict[str, Any], headings: list[str]) -> str:
     return ", ".join(parts)
 
 
-def _citation(kept: dict[str, Any], message: Message, department: Department) -> ShownCitation:
+def _citation(kept: dict[str, Any], message: Message, department: Department, doubtful: bool) -> ShownCitation:
     page = reverse("documents:detail", args=[department.slug, kept["document"]])
     return ShownCitation(
         number=kept["number"],
@@ -105,6 +137,8 @@ def _citation(kept: dict[str, Any], message: Message, department: Department) ->
         locator=place_in_document(kept["locator"], kept["headings"]),
         url=f"{page}?{urlencode({'version': kept['version'], 'passage': kept['ordinal']})}#passage-{kept['ordinal']}",
         quote=kept["quote"],
+        version=kept.get("version_number"),
         uploader=kept["uploader"],
-        uploaded_at=kept["uploaded_at"][:10],
+        uploaded_at=datetime.fromisoformat(kept["uploaded_at"]),
+        is_doubtful=doubtful,
     )

@@ -59,6 +59,7 @@ class Found:
     score: float
     vector_rank: int | None
     text_rank: int | None
+    version_number: int
     uploader: str
     uploaded_at: datetime
     similarity: float

@@ -44,11 +44,16 @@ function sourceOf(link) {
   return document.getElementById(decodeURIComponent(link.hash.slice(1)));
 }
 
+function textsOf(source, names) {
+  return names.map((name) => source.querySelector(name)?.textContent).filter(Boolean);
+}
+
 function nameCitation(link) {
   const source = sourceOf(link);
   if (!source) return;
-  const words = [".source-title", ".source-locator"].map((name) => source.querySelector(name)?.textContent);
-  link.setAttribute("aria-label", `Source ${link.textContent}: ${words.filter(Boolean).join(", ")}`);
+  const words = textsOf(source, [".source-title", ".source-locator"]);
+  const doubt = link.matches(".citation-doubtful") ? ", not confirmed" : "";
+  link.setAttribute("aria-label", `Source ${parseInt(link.textContent, 10)}${doubt}: ${words.join(", ")}`);
 }
 
 function buildCard() {
@@ -69,7 +74,7 @@ function fillCard(source) {
   title.textContent = source.querySelector(".source-title").textContent;
   const place = document.createElement("p");
   place.className = "quiet";
-  place.textContent = source.querySelector(".source-locator")?.textContent ?? "";
+  place.textContent = textsOf(source, [".source-locator", ".source-facts", ".source-doubt"]).join(" · ");
   const quote = document.createElement("blockquote");
   quote.textContent = source.querySelector(".source-quote").textContent;
   card.replaceChildren(title, ...(place.textContent ? [place] : []), ...(quote.textContent ? [quote] : []));

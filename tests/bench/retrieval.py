@@ -104,20 +104,13 @@ async def _measure_department(measured: Measured, slug: str, source: Vectors) ->
     await shelf.fill(department, person, files)
     measured.seconds += time.perf_counter() - started
     async with open_store(department) as store:
-        texts = await _texts(store)
+        texts = await shelf.texts_of(store)
         measured.passages += len(texts)
         for question in measured.corpus.questions:
             if question.department == slug:
                 asked = await _search(store, question, source, texts, {name for name, _ in files})
                 asked.cited = await _answer(department, person, question)
                 measured.asked.append(asked)
-
-
-async def _texts(store: Store) -> list[str]:
-    """Every passage that a search looks at, by which the right ones are counted."""
-    async with store.connection() as held:
-        rows = await (await held.execute("SELECT text FROM passage WHERE searchable")).fetchall()
-    return [row["text"] for row in rows]
 
 
 async def _search(store: Store, question: Question, source: Vectors, texts: list[str], own: set[str]) -> Asked:

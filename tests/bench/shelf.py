@@ -22,6 +22,7 @@ from tests.bench.vectors import Vectors
 
 if TYPE_CHECKING:
     from chatgrid.accounts.models import User
+    from departments.documents.store import Store
     from departments.models import Department
 
 CONTROL = "chatgrid_bench"
@@ -72,6 +73,13 @@ async def fill(department: Department, person: User, files: Sequence[tuple[str, 
     """Uploads files (name, content) and reads them, a few at a time."""
     turn = asyncio.Semaphore(READERS)
     await asyncio.gather(*(_add(department, person, name, content, turn) for name, content in files))
+
+
+async def texts_of(store: Store) -> list[str]:
+    """Every passage that a search looks at, by which the right ones are counted."""
+    async with store.connection() as held:
+        rows = await (await held.execute("SELECT text FROM passage WHERE searchable")).fetchall()
+    return [row["text"] for row in rows]
 
 
 async def _add(department: Department, person: User, name: str, content: bytes, turn: asyncio.Semaphore) -> None:

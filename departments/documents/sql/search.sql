@@ -71,7 +71,7 @@ best AS (
 SELECT
     version.document_id, passage.version_id, passage.ordinal, version.title, passage.heading_path, passage.locator,
     passage.text, best.score, best.vector_rank, best.text_rank,
-    version.uploader_name AS uploader, version.uploaded_at,
+    version.number AS version_number, version.uploader_name AS uploader, version.uploaded_at,
     best.similarity, best.relevance, best.background,
     coalesce((
         SELECT sum(asked.idf) FROM asked WHERE asked.word = ANY(tsvector_to_array(passage.lexemes))
