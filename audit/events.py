@@ -87,11 +87,17 @@ class Event(TextChoices):
     EXPORT_BEGUN = "record:export_begun", "Somebody began to export a part of the record"
     EXPORT_FINISHED = "record:export_finished", "An export is complete; the event holds the digest of its manifest"
     USAGE_UNEXPLAINED = "record:usage_unexplained", "The provider counts usage that the record does not know"
+    USAGE_COMPARED = "record:usage_compared", "A day of the record was compared with usage and bill of the provider"
+    LEAK_CLOSED = "record:leak_closed", "A key that somebody else used was exchanged, or the use was ended"
+
+    PROVIDER_LOGGED = "provider:logged", "OpenAI's own audit log says that this happened there"
+    PROVIDER_ACT_FOREIGN = "provider:act_foreign", "Somebody else than ChatGrid changed keys or bounds of our project"
 
 
 CRITICAL = frozenset(
     {
         *(event for event in Event if event.startswith(("rotation:", "project:", "drift:", "record:", "control:"))),
+        Event.PROVIDER_ACT_FOREIGN,
         Event.SECRET_STORED,
         Event.KEY_ACCESS_ENDED,
         Event.ADMIN_CHANGED,

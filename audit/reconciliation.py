@@ -6,7 +6,9 @@ Rules:
   once, while fewer there mean nothing before their day is complete (`COMPLETE_AFTER`: noon UTC of the next day).
 - Calls at midnight may count for either day, so a difference that the neighbouring days make up for is no finding.
 - Each difference has a reason. Those in `ALARMS` become an event and a finding; the others explain themselves.
+- Usage in a project that is not ours is named and no alarm: a company may use OpenAI for other things.
 - Nothing here speaks to a provider: usage comes in as values, and so do the keys that are ours.
+- The money is audit/billing.py's.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
@@ -30,13 +33,17 @@ _OURS = """
     SELECT key_fingerprint, coalesce(nullif(model_answered, ''), model_asked),
         date_trunc('hour', at - make_interval(secs => coalesce(total_ms, 0) / 1000.0), 'UTC') AS hour,
         count(*), coalesce(sum(tokens_input), 0), coalesce(sum(tokens_output), 0),
-        count(*) FILTER (WHERE tokens_estimated)
+        count(*) FILTER (WHERE tokens_estimated), coalesce(sum(cost), 0)
     FROM audit_event
     WHERE event = 'call:answered' AND organization_id = %(organization)s
         AND at >= %(since)s AND at < %(until)s + interval '1 hour'
         AND coalesce(tokens_input, 0) + coalesce(tokens_output, 0) > 0
     GROUP BY 1, 2, 3
 """
+
+
+Place = tuple[str, str, str, date]
+"""Project, key, model, day."""
 
 
 class Counted(Protocol):
@@ -60,7 +67,10 @@ class Counted(Protocol):
 
 @dataclass(frozen=True)
 class Logged:
-    """What we recorded for a key, a model and an hour. `estimated` requests have token counts of our own."""
+    """What we recorded for a key, a model and an hour. `estimated` requests have token counts of our own.
+
+    `cost` is in US dollars.
+    """
 
     start: datetime
     project_id: str
@@ -70,6 +80,7 @@ class Logged:
     input_tokens: int
     output_tokens: int
     estimated: int = 0
+    cost: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True)
@@ -94,14 +105,18 @@ class Reason(StrEnum):
     MIDNIGHT = "calls at midnight that were counted for the day beside"
     TOKENS = "the same calls with other token counts"
     NOT_COUNTED = "calls that the provider never counted"
+    PRICE = "the same calls at another price than the catalogue has"
 
 
-ALARMS = frozenset({Reason.LEAKED_KEY, Reason.DELETED_KEY, Reason.FOREIGN_KEY, Reason.FOREIGN_PROJECT})
+ALARMS = frozenset({Reason.LEAKED_KEY, Reason.DELETED_KEY, Reason.FOREIGN_KEY})
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One key, model and day on which the counts differ. Positive numbers: the provider counted more."""
+    """One key, model and day on which the counts differ. Positive numbers: the provider counted more.
+
+    `amount` is in US dollars, None where nothing is known of it; `is_billed` says that it comes from a complete bill.
+    """
 
     reason: Reason
     project_id: str
@@ -112,6 +127,12 @@ class Difference:
     input_tokens: int
     output_tokens: int
     hours: tuple[int, ...] = ()
+    amount: Decimal | None = None
+    is_billed: bool = False
+
+    @property
+    def place(self) -> Place:
+        return self.project_id, self.key_id, self.model, self.day
 
     @property
     def is_alarm(self) -> bool:
@@ -120,7 +141,42 @@ class Difference:
     def __str__(self) -> str:
         hours = f" between {self.hours[0]:02}:00 and {self.hours[-1] + 1:02}:00 UTC" if self.hours else ""
         tokens = self.input_tokens + self.output_tokens
-        return f"{self.day}{hours}: {self.reason}: {self.requests} requests, {tokens:,} tokens of {self.model}"
+        words = f"{self.day}{hours}: {self.reason}: {self.requests} requests, {tokens:,} tokens of {self.model}"
+        return words if self.amount is None else f"{words}, {dollars(self.amount, is_billed=self.is_billed)}"
+
+    def as_json(self) -> dict[str, Any]:
+        """As an event and a finding hold it."""
+        return {
+            "reason": self.reason.name.lower(),
+            "project_id": self.project_id,
+            "key_id": self.key_id,
+            "model": self.model,
+            "day": self.day.isoformat(),
+            "hours": list(self.hours),
+            "requests": self.requests,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "amount": None if self.amount is None else f"{self.amount:.8f}",
+            "is_billed": self.is_billed,
+        }
+
+    @classmethod
+    def from_json(cls, held: Mapping[str, Any]) -> Difference:
+        return cls(
+            **{
+                **held,
+                "reason": Reason[held["reason"].upper()],
+                "day": date.fromisoformat(held["day"]),
+                "hours": tuple(held["hours"]),
+                "amount": held["amount"] and Decimal(held["amount"]),
+            }
+        )
+
+
+def dollars(amount: Decimal, *, is_billed: bool) -> str:
+    """An amount in words: cents where there are any, more digits where there are none."""
+    shown = f"${amount:,.2f}" if amount >= Decimal("0.01") else f"${amount:.6f}"
+    return shown if is_billed else f"about {shown}"
 
 
 @dataclass
@@ -137,10 +193,6 @@ class _Sum:
         self.output_tokens += row.output_tokens
         self.estimated += getattr(row, "estimated", 0)
         self.by_hour[row.start.astimezone(UTC).hour] += row.requests
-
-
-_Place = tuple[str, str, str, date]
-"""Project, key, model, day."""
 
 
 def compare(
@@ -163,12 +215,26 @@ def logged_by_us(
     known = {key.fingerprint: key for key in keys}
     bounds = {"organization": organization_id, "since": _midnight(since), "until": _midnight(until)}
     rows = []
-    for fingerprint, model, hour, *numbers in connection.execute(_OURS, bounds):
+    for fingerprint, model, hour, requests, sent, received, estimated, cost in connection.execute(_OURS, bounds):
         if not since <= hour.astimezone(UTC).date() < until:
             continue
         key = known.get(fingerprint, KnownKey(fingerprint, "", ""))
-        rows.append(Logged(hour, key.project_id, key.key_id, model, *map(int, numbers)))
+        counts = int(requests), int(sent), int(received), int(estimated)
+        rows.append(Logged(hour, key.project_id, key.key_id, model, *counts, cost))
     return rows
+
+
+def is_complete(day: date, now: datetime) -> bool:
+    """Whether the provider's counts of this day may be believed to be all."""
+    return now >= _midnight(day) + COMPLETE_AFTER
+
+
+def reason_of_place(place: Place, keys: Sequence[KnownKey]) -> Reason | None:
+    """Why usage there cannot be ours, by its project and key alone; None where it can."""
+    project_id, key_id, *_ = place
+    if project_id not in {key.project_id for key in keys}:
+        return Reason.FOREIGN_PROJECT
+    return None if key_id in {key.key_id for key in keys} else Reason.FOREIGN_KEY
 
 
 def raise_alarms(
@@ -179,16 +245,6 @@ def raise_alarms(
     for difference in differences:
         if not difference.is_alarm or _is_known(connection, difference):
             continue
-        details = {
-            "reason": difference.reason.name.lower(),
-            "project_id": difference.project_id,
-            "model": difference.model,
-            "day": difference.day.isoformat(),
-            "hours": list(difference.hours),
-            "requests": difference.requests,
-            "input_tokens": difference.input_tokens,
-            "output_tokens": difference.output_tokens,
-        }
         entry = Entry(
             event=Event.USAGE_UNEXPLAINED,
             organization_id=organization_id,
@@ -196,7 +252,7 @@ def raise_alarms(
             subject_kind="provider_key",
             subject_id=difference.key_id,
             model_asked=difference.model,
-            details=details,
+            details=difference.as_json(),
         )
         record_with(connection, entry)
         fresh.append(difference)
@@ -204,7 +260,7 @@ def raise_alarms(
 
 
 def _difference(
-    place: _Place, ours: Mapping[_Place, _Sum], theirs: Mapping[_Place, _Sum], keys: Sequence[KnownKey], now: datetime
+    place: Place, ours: Mapping[Place, _Sum], theirs: Mapping[Place, _Sum], keys: Sequence[KnownKey], now: datetime
 ) -> Difference | None:
     mine, counted = ours.get(place, _Sum()), theirs.get(place, _Sum())
     requests = counted.requests - mine.requests
@@ -212,21 +268,21 @@ def _difference(
     if not requests and not any(tokens):
         return None
     reason = _reason(place, requests, ours, theirs, keys, now)
-    more = (hour for hour, number in sorted(counted.by_hour.items()) if number > mine.by_hour.get(hour, 0))
-    return Difference(reason, *place, requests, *tokens, tuple(more) if reason in ALARMS else ())
+    hours = _hours_of_more(place, ours, theirs) if reason in ALARMS else ()
+    return Difference(reason, *place, requests, *tokens, tuple(hours))
 
 
 def _reason(
-    place: _Place,
+    place: Place,
     requests: int,
-    ours: Mapping[_Place, _Sum],
-    theirs: Mapping[_Place, _Sum],
+    ours: Mapping[Place, _Sum],
+    theirs: Mapping[Place, _Sum],
     keys: Sequence[KnownKey],
     now: datetime,
 ) -> Reason:
     if requests > 0:
         return _reason_for_more(place, requests, ours, theirs, keys)
-    if now < _midnight(place[3]) + COMPLETE_AFTER:
+    if not is_complete(place[3], now):
         return Reason.LATE
     if requests < 0:
         beside = _beside(place, ours, theirs)
@@ -235,27 +291,27 @@ def _reason(
 
 
 def _reason_for_more(
-    place: _Place, requests: int, ours: Mapping[_Place, _Sum], theirs: Mapping[_Place, _Sum], keys: Sequence[KnownKey]
+    place: Place, requests: int, ours: Mapping[Place, _Sum], theirs: Mapping[Place, _Sum], keys: Sequence[KnownKey]
 ) -> Reason:
-    project_id, key_id, _, day = place
-    if project_id not in {key.project_id for key in keys}:
-        return Reason.FOREIGN_PROJECT
-    key = next((key for key in keys if key.key_id == key_id), None)
-    if key is None:
-        return Reason.FOREIGN_KEY
-    if _only_at_midnight(place, ours, theirs) and -_beside(place, ours, theirs) >= requests:
+    foreign = reason_of_place(place, keys)
+    if foreign is not None:
+        return foreign
+    key = next(key for key in keys if key.key_id == place[1])
+    more = [timedelta(hours=hour) for hour in _hours_of_more(place, ours, theirs)]
+    at_midnight = {timedelta(0), timedelta(hours=23)}
+    if at_midnight.issuperset(more) and -_beside(place, ours, theirs) >= requests:
         return Reason.MIDNIGHT
-    if key.retired_at is not None and key.retired_at.astimezone(UTC).date() <= day:
+    if key.retired_at is not None and _midnight(place[3]) + max(more) > key.retired_at:
         return Reason.DELETED_KEY
     return Reason.LEAKED_KEY
 
 
-def _only_at_midnight(place: _Place, ours: Mapping[_Place, _Sum], theirs: Mapping[_Place, _Sum]) -> bool:
-    mine, counted = ours.get(place, _Sum()), theirs[place]
-    return {hour for hour, number in counted.by_hour.items() if number > mine.by_hour.get(hour, 0)} <= {0, 23}
+def _hours_of_more(place: Place, ours: Mapping[Place, _Sum], theirs: Mapping[Place, _Sum]) -> list[int]:
+    mine, counted = ours.get(place, _Sum()), theirs.get(place, _Sum())
+    return sorted(hour for hour, number in counted.by_hour.items() if number > mine.by_hour.get(hour, 0))
 
 
-def _beside(place: _Place, ours: Mapping[_Place, _Sum], theirs: Mapping[_Place, _Sum]) -> int:
+def _beside(place: Place, ours: Mapping[Place, _Sum], theirs: Mapping[Place, _Sum]) -> int:
     """By how much the provider counted more on the days before and after, for the same key and model."""
     *same, day = place
     days = [day - timedelta(days=1), day + timedelta(days=1)]
@@ -263,8 +319,8 @@ def _beside(place: _Place, ours: Mapping[_Place, _Sum], theirs: Mapping[_Place, 
     return sum(theirs.get(each, _Sum()).requests - ours.get(each, _Sum()).requests for each in places)
 
 
-def _sums(rows: Iterable[Counted | Logged]) -> dict[_Place, _Sum]:
-    sums: dict[_Place, _Sum] = defaultdict(_Sum)
+def _sums(rows: Iterable[Counted | Logged]) -> dict[Place, _Sum]:
+    sums: dict[Place, _Sum] = defaultdict(_Sum)
     for row in rows:
         day = row.start.astimezone(UTC).date()
         sums[row.project_id, row.key_id, row.model, day].add(row)

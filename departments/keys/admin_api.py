@@ -427,9 +427,9 @@ class AdminApi:
         yield from _buckets("read the usage", read, asked, lambda bucket, row: usage_of(bucket, row, kind))
 
     def costs(self, start: datetime, end: datetime, *, project_ids: Sequence[str] = ()) -> Iterator[Cost]:
-        """Days of billed cost, by project and line item. Up to a day late."""
+        """Days of billed cost, by project, key and line item. Up to a day late."""
         asked = _asked(start, end, project_ids=project_ids)
-        asked |= {"bucket_width": "1d", "limit": COST_BUCKETS, "group_by": ["project_id", "line_item"]}
+        asked |= {"bucket_width": "1d", "limit": COST_BUCKETS, "group_by": ["project_id", "api_key_id", "line_item"]}
         yield from _buckets("read the costs", self._reads.usage.costs, asked, cost_of)
 
     def audit_logs(

@@ -121,11 +121,12 @@ class Usage:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a project is billed for one day; a line item reads such as "gpt-6-luna, input_tokens"."""
+    """What a key is billed for one day; a line item reads such as "gpt-6-luna, input_tokens"."""
 
     start: datetime
     end: datetime
     project_id: str
+    key_id: str
     line_item: str
     amount: Decimal
     currency: str
@@ -236,6 +237,7 @@ def cost_of(bucket: Any, row: Any) -> Cost:
         start=moment(bucket.start_time),
         end=moment(bucket.end_time),
         project_id=row.project_id or "",
+        key_id=row.api_key_id or "",
         line_item=row.line_item or "",
         amount=Decimal(str(row.amount.value)),
         currency=(row.amount.currency or "").upper(),

@@ -46,6 +46,8 @@ KINDS: dict[Step, Finding.Kind] = {
     Step.RETENTION: Finding.Kind.RETENTION,
     Step.KEY: Finding.Kind.KEY_GONE,
 }
+# what a look at the project can find, and so can find gone; the others are the usage's (usage_findings.py)
+SEEN_HERE = {*KINDS.values(), Finding.Kind.KEY_UNKNOWN, Finding.Kind.KEY_EXPIRING}
 STEP_OF = {kind: step for step, kind in KINDS.items()}
 # what has to be right before a step can be: a new project has nothing of the old one, a key needs its account
 NEEDED: dict[Step, tuple[Step, ...]] = {Step.PROJECT: tuple(Step), Step.KEY: (Step.ACCOUNT, Step.KEY)}
@@ -167,8 +169,8 @@ def _file(department: Department, found: list[Difference]) -> list[Finding]:
         )
         if not seen:
             _open_finding(department, difference)
-    kinds = [difference.kind for difference in found]
-    for finding in Finding.objects.filter(department=department, closed_at=None).exclude(kind__in=kinds):
+    gone = SEEN_HERE - {difference.kind for difference in found}
+    for finding in Finding.objects.filter(department=department, closed_at=None, kind__in=gone):
         _close(finding, "vanished", Event.DRIFT_VANISHED, {})
     return list(Finding.objects.filter(department=department, closed_at=None).select_related("department"))
 
@@ -218,12 +220,18 @@ def _entry(finding: Finding, event: Event, actor: dict[str, Any]) -> Entry:
 
 
 def _put_right(work: Work, finding: Finding, actor: dict[str, Any]) -> None:
-    if finding.kind == Finding.Kind.KEY_UNKNOWN:
+    if finding.kind in {Finding.Kind.KEY_UNKNOWN, Finding.Kind.FOREIGN_USE}:
         with translated(work, "repair"):
             _delete_unknown(work, {key["id"] for key in finding.evidence["keys"]})
+    elif finding.kind == Finding.Kind.DELETED_KEY_USED:
+        with translated(work, "repair"):
+            for key in finding.evidence["keys"]:
+                work.api.delete_key(work.project_id, key["id"])  # one that is gone is no error
+    elif finding.kind == Finding.Kind.LEAKED_KEY:
+        raise ProvisioningStopped("Rotate the key: that ends every use of it.")
     elif finding.kind == Finding.Kind.KEY_EXPIRING:
         raise ProvisioningStopped("Rotate the key: the new one lives as long as planned.")
-    else:
+    elif finding.kind != Finding.Kind.FOREIGN_ACT:  # somebody has looked at that: what it changed has its own findings
         step = STEP_OF[Finding.Kind(finding.kind)]
         for needed in NEEDED.get(step, (step,)):
             do_step(work, needed, actor)

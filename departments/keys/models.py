@@ -153,6 +153,10 @@ class Finding(models.Model):
         SPEND_ALERTS = "spend_alerts", "The spend alerts differ"
         RATE_LIMITS = "rate_limits", "The rate limits are wider"
         RETENTION = "retention", "The retention differs"
+        LEAKED_KEY = "leaked_key", "Somebody else uses our key"
+        DELETED_KEY_USED = "deleted_key_used", "A deleted key was used"
+        FOREIGN_USE = "foreign_use", "A key that is not ours was used in our project"
+        FOREIGN_ACT = "foreign_act", "Somebody else changed something in our project"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     department = models.ForeignKey("departments.Department", on_delete=models.CASCADE, related_name="findings")

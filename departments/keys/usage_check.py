@@ -1,30 +1,37 @@
 """Every night: does OpenAI count more than we recorded? Then somebody else uses a key of ours.
 
 - The last `DAYS` days are compared again each time, because counts arrive late; an alarm is one event until it grows.
-- Usage is read by the hour, per project, key and model (audit/reconciliation.py compares it).
+- Usage is read by the hour, per project, key and model (audit/reconciliation.py compares it), the bill by the day
+  (audit/billing.py).
+- An alarm is filed as a finding of its department, with the hours, the amount and one click (usage_findings.py).
+- OpenAI's own audit log is merged in on the way (provider_log.py).
 - Keys that were rotated away are known by their rotations, so that a deleted key that still works has its own reason.
 - Without an admin key, or with OpenAI away, nothing is compared and the operator reads why.
-- The click that follows an alarm is departments.keys.triggers.suspect_leak: an emergency rotation.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 from django.utils import timezone
 
-from audit.reconciliation import Difference, KnownKey, compare, logged_by_us, raise_alarms
+from audit.billing import billed_amounts, compare_bill, with_amounts
+from audit.nightly import tell_days
+from audit.reconciliation import Difference, KnownKey, Logged, compare, logged_by_us, raise_alarms
 from audit.roles import connect
-from departments.keys.admin_api import AdminApiError, AdminKeyMissing, has_admin_key, open_admin_api
-from departments.keys.admin_values import Usage
+from departments.keys import provider_log, usage_findings
+from departments.keys.admin_api import AdminApiError, AdminKeyMissing, Kind, has_admin_key, open_admin_api
+from departments.keys.admin_values import Cost, Usage
 from departments.keys.models import KeyReference
 from departments.keys.rotation_models import Rotation
 from departments.keys.vaults import VaultError
-from departments.models import Department, Organization
+from departments.models import Organization
 
-DAYS = 4  # today, and three that may still grow
+DAYS = 5  # today, and four that may still grow: a bill of three days ago is looked at once more
+KINDS: tuple[Kind, ...] = ("completions", "embeddings")
 
 logger = logging.getLogger(__name__)
 
@@ -43,30 +50,53 @@ def check_all() -> list[Difference]:
 
 
 def check(organization: Organization, now: datetime | None = None) -> list[Difference]:
-    """Compare one organization's last days and write an event for each new alarm. AdminApiError, VaultError."""
+    """Compare one organization's last days; the alarms that are new or have grown. AdminApiError, VaultError."""
     now = now or timezone.now()
     until = now.astimezone(UTC).date() + timedelta(days=1)
     since = until - timedelta(days=DAYS)
-    keys = list(keys_of(organization))
     counted = read_usage(organization, since, until)
+    if counted is None:
+        return []
+    keys = list(keys_of(organization))
     with connect("default") as connection:
         logged = logged_by_us(connection, organization.pk, keys, since, until)
-        found = compare(logged, counted, keys, now)
+        found = _compared(logged, counted, keys, now)
         fresh = raise_alarms(connection, found, organization.pk, organization.name)
+        days = [since + timedelta(days=number) for number in range(DAYS)]
+        tell_days(connection, (organization.pk, organization.name), days, found, now)
     for alarm in fresh:
         logger.critical("organization %s: %s", organization.pk, alarm)
+    usage_findings.file(organization, [each for each in found if each.is_alarm], keys)
+    usage_findings.close_answered(organization, keys)
     return fresh
 
 
-def read_usage(organization: Organization, since: date, until: date) -> list[Usage]:
-    """What the provider counted, by the hour; nothing where there is no admin key."""
+def _compared(logged: list[Logged], counted: ProviderCounts, keys: list[KnownKey], now: datetime) -> list[Difference]:
+    """Usage first, each difference with its money, then what differs in money alone."""
+    billed = billed_amounts(counted.bill)
+    differences = with_amounts(compare(logged, counted.usage, keys, now), logged, billed, now)
+    return differences + compare_bill(differences, logged, billed, keys, now)
+
+
+@dataclass(frozen=True)
+class ProviderCounts:
+    """What the provider says: usage by the hour, the bill by the day."""
+
+    usage: list[Usage]
+    bill: list[Cost]
+
+
+def read_usage(organization: Organization, since: date, until: date) -> ProviderCounts | None:
+    """What the provider counted, and its log merged in; None, with a line for the operator, without an admin key."""
     opened = open_admin_api(organization)
     if isinstance(opened, AdminKeyMissing):
         logger.error("usage is not compared: %s", opened.sentence)
-        return []
+        return None
     start, end = (datetime.combine(day, time(), UTC) for day in (since, until))
     with opened as api:
-        return [row for kind in ("completions", "embeddings") for row in api.usage(kind, start, end, width="1h")]
+        provider_log.merge(organization, api)
+        usage = [row for kind in KINDS for row in api.usage(kind, start, end, width="1h")]
+        return ProviderCounts(usage, list(api.costs(start, end)))
 
 
 def keys_of(organization: Organization) -> Iterator[KnownKey]:
@@ -76,9 +106,3 @@ def keys_of(organization: Organization) -> Iterator[KnownKey]:
     ended = Rotation.objects.filter(department__organization=organization, result=Rotation.Result.DONE)
     for rotation in ended.exclude(old_key_id=""):
         yield KnownKey(rotation.old_fingerprint, rotation.old_key_id, rotation.project_id, rotation.closed_at)
-
-
-def departments_of(alarms: list[Difference]) -> list[Department]:
-    """Whose keys the alarms are about: what the click rotates."""
-    ids = {alarm.key_id for alarm in alarms}
-    return [key.department for key in KeyReference.objects.filter(key_id__in=ids).select_related("department")]

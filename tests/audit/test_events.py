@@ -119,7 +119,9 @@ ELSEWHERE = {
     "record:month_dropped": "tests/audit/test_retention.py",
     "record:texts_erased": "tests/audit/test_retention.py",
     "record:export": "tests/audit/test_export.py",
-    "record:usage_unexplained": "tests/audit/test_reconciliation.py",
+    "record:usage_": "tests/departments/keys/test_usage_check.py",
+    "record:leak_closed": "tests/departments/keys/test_usage_check.py",
+    "provider:": "tests/departments/keys/test_usage_check.py",
 }
 
 

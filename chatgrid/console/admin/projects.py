@@ -31,9 +31,11 @@ from chatgrid.console.scope import viewer_of
 from chatgrid.console.site import site
 from departments import tasks as department_tasks
 from departments.keys import tasks as key_tasks
+from departments.keys import usage_findings
 from departments.keys.admin_api import AdminKeyMissing, has_admin_api, has_admin_key, provider_of
 from departments.keys.models import Finding, ProviderProject
 from departments.keys.project_plan import Change, NoAdminApi
+from departments.keys.rotation import By
 from departments.models import Department
 
 BEING_MADE = "{} is being completed in the background. Reload this page in a few seconds."
@@ -200,15 +202,26 @@ class FindingAdmin(ConsoleAdmin):
         "closed_at",
         "closed_how",
     )
-    readonly_fields = fields
+    readonly_fields = (*fields, "seen_where")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def get_fields(self, request: HttpRequest, obj: Finding | None = None) -> tuple[str, ...]:
+        """Of usage, the places in words; of other findings what was wanted and found, as it is."""
+        instead = {"evidence": "seen_where"} if obj and usage_findings.is_of_usage(obj) else {}
+        return tuple(instead.get(name, name) for name in self.fields)
+
+    @admin.display(description="where")
+    def seen_where(self, finding: Finding) -> str:
+        return format_html_join("", "<p>{}</p>", ((line,) for line in usage_findings.places_in_words(finding)))
+
     @admin.action(description="Repair", permissions=["change"])
     def repair(self, request: HttpRequest, queryset: QuerySet[Finding]) -> None:
         for finding in queryset.filter(closed_at=None).select_related("department__organization"):
-            if ask(request, key_tasks.repair_finding, str(finding.pk), *acting(request)):
+            if finding.kind == Finding.Kind.LEAKED_KEY:
+                rotate(request, finding)
+            elif ask(request, key_tasks.repair_finding, str(finding.pk), *acting(request)):
                 record_act(request, finding, "repair asked for")
 
     def get_urls(self) -> list[Any]:
@@ -222,6 +235,14 @@ class FindingAdmin(ConsoleAdmin):
             raise PermissionDenied
         self.repair(request, self.get_queryset(request).filter(pk=finding.pk))
         return redirect("admin:keys_finding_change", finding.pk)
+
+
+def rotate(request: HttpRequest, finding: Finding) -> None:
+    """One click, because every minute counts: the finding is the reason, and the old key is deleted without a wait."""
+    viewer = viewer_of(request)
+    usage_findings.rotate(finding, By(viewer.pk, str(viewer)))
+    record_act(request, finding, "emergency rotation", reason=finding.sentence)
+    messages.success(request, f"The key of {finding.department} is being exchanged now; see Rotations.")
 
 
 def provision(request: HttpRequest, department: Department) -> None:

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
+from django.db import connections
+from django.urls import reverse
 from django.utils import timezone
 
 from audit.events import Event
 from audit.models import AuditEvent
 from audit.reconciliation import Reason
-from departments.keys import usage_check
-from departments.keys.models import KeyReference
+from departments.keys import drift, usage_check
+from departments.keys import rotation as rotating
+from departments.keys.models import Finding, KeyReference
 from departments.keys.provisioning import apply
 from departments.keys.reader import current_vault, key_name
 from departments.keys.rotation_models import Rotation
 from departments.keys.secret import Secret
-from departments.keys.triggers import suspect_leak
 from departments.models import Department
-from tests.company import Company
+from tests.company import Company, freshly_signed_in
 from tests.departments.calls.calling import ask, whole
 from tests.openai_admin import OpenAICompany
 from tests.provider import Provider
 
 
 @pytest.fixture
-def openai(provider: Provider, company: Company) -> Iterator[OpenAICompany]:
+def openai(provider: Provider, company: Company, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenAICompany]:
+    monkeypatch.setattr(rotating, "_publish", lambda rotation: None)  # the tests are the worker
     there = OpenAICompany(provider.address).belongs_to(company.organization)
     apply(company.hr)
     yield there
@@ -39,6 +45,23 @@ def the_key(department: Department) -> Secret:
     department = Department.objects.select_related("organization").get(pk=department.pk)
     value = current_vault().get_current(key_name(department)).value
     return Secret(json.loads(value.reveal())["api_key"])
+
+
+def to_its_end(rotation: Rotation) -> None:
+    """A worker whose clock is where the rotation wants it."""
+    ahead = timedelta(0)
+    try:
+        for _ in range(100):
+            moment = datetime.now(UTC) + ahead
+            rotating.advance(rotation.pk, replace(rotating.default_tools(), now=lambda moment=moment: moment))
+            rotation.refresh_from_db()
+            if rotation.closed_at:
+                assert rotation.result == Rotation.Result.DONE
+                return
+            ahead = max(ahead, (rotation.not_before or moment) - datetime.now(UTC) + timedelta(seconds=1))
+        raise AssertionError(f"{rotation.step}: {rotation.problem}")
+    finally:
+        connections.close_all()
 
 
 def alarms(company: Company) -> list[AuditEvent]:
@@ -63,9 +86,152 @@ async def test_calls_with_a_stolen_key_are_found_named_and_rotated(company: Comp
     (event,) = alarms(company)
     assert event.details["requests"] == 3
     assert event.details["hours"]
-    (department,) = usage_check.departments_of([alarm])
-    assert department == company.hr
-    assert suspect_leak(department).mode == Rotation.Mode.EMERGENCY
+    assert alarm.amount is not None
+    assert alarm.amount > 0
+    finding = Finding.objects.get(department=company.hr, closed_at=None)
+    assert finding.kind == Finding.Kind.LEAKED_KEY
+    assert "Human Resources" in finding.sentence
+    assert "3 requests" in finding.sentence
+    assert "about $" in finding.sentence
+    assert f"{timezone.now():%Y-%m-%d %H}:00 UTC" in finding.sentence
+    client = await freshly_signed_in(company.ivan)
+    address = reverse("admin:keys_finding_change", args=[finding.pk])
+    page = (await client.get(address)).content.decode()
+    assert "Rotate this key now" in page
+    assert "calls with this key that ChatGrid did not make: 3 requests" in page
+    stolen = the_key(company.hr)
+    assert (await client.post(reverse("admin:keys_finding_repair", args=[finding.pk]))).status_code == 302
+    rotation = Rotation.objects.get(department=company.hr)
+    assert (rotation.mode, rotation.trigger) == (Rotation.Mode.EMERGENCY, Rotation.Trigger.LEAK)
+    assert rotation.started_by_id == company.ivan.pk
+    await asyncio.to_thread(to_its_end, rotation)
+    assert openai.asks(stolen) == 401
+    await whole(ask(company))
+    assert usage_check.check(company.organization) == []
+    finding.refresh_from_db()
+    assert finding.closed_how == "repaired"
+    written = AuditEvent.objects.filter(organization_id=company.organization.pk)
+    assert written.filter(event=Event.LEAK_CLOSED, subject_id=str(finding.pk)).exists()
+
+
+async def test_the_click_is_not_the_auditor_s(company: Company, openai: OpenAICompany) -> None:
+    openai.asks(the_key(company.hr))
+    usage_check.check(company.organization)
+    finding = Finding.objects.get(department=company.hr)
+    for person, status in ((company.ada, 403), (company.bob, 403), (company.ivan, 302)):
+        client = await freshly_signed_in(person)
+        assert (await client.post(reverse("admin:keys_finding_repair", args=[finding.pk]))).status_code == status
+    assert Rotation.objects.filter(department=company.hr).count() == 1
+
+
+def test_a_leak_stays_open_until_the_key_is_exchanged_and_a_look_at_the_project_does_not_close_it(
+    company: Company, openai: OpenAICompany
+) -> None:
+    openai.asks(the_key(company.hr))
+    usage_check.check(company.organization)
+    drift.check(company.hr)
+    usage_check.check(company.organization, timezone.now() + timedelta(days=20))
+    assert [each.kind for each in Finding.objects.filter(department=company.hr, closed_at=None)] == ["leaked_key"]
+
+
+def test_a_bill_that_is_complete_tells_what_a_leak_cost(company: Company, openai: OpenAICompany) -> None:
+    reference = KeyReference.objects.get(department=company.hr)
+    the_day_before_yesterday = timezone.now() - timedelta(days=2)
+    openai.add_usage(
+        at=the_day_before_yesterday.timestamp(),
+        kind="completions",
+        project=reference.project_id,
+        key=reference.key_id,
+        model="gpt-6-luna",
+        requests=40,
+        prompt_tokens=1_000_000,
+        completion_tokens=2_000_000,
+    )
+    (alarm,) = usage_check.check(company.organization)
+    assert (alarm.amount, alarm.is_billed) == (Decimal("1.1"), True)
+    finding = Finding.objects.get(department=company.hr)
+    assert "40 requests, 3,000,000 tokens, $1.10" in finding.sentence
+    assert alarms(company)[0].details["amount"] == "1.10000000"
+
+
+def test_each_complete_day_is_told_once_and_once_more_when_it_is_final(company: Company, openai: OpenAICompany) -> None:
+    noon = timezone.now().replace(hour=12, minute=30)
+    for now in (noon, noon, noon + timedelta(days=1)):
+        usage_check.check(company.organization, now)
+    told = AuditEvent.objects.filter(organization_id=company.organization.pk, event=Event.USAGE_COMPARED)
+    subjects = list(told.values_list("subject_id", flat=True))
+    yesterday, before = noon.date() - timedelta(days=1), noon.date() - timedelta(days=3)
+    assert sorted(subjects) == sorted(set(subjects))
+    assert {str(yesterday), f"{before} final", str(noon.date())} <= set(subjects)
+
+
+def test_usage_in_a_project_of_somebody_else_is_named_and_no_alarm(company: Company, openai: OpenAICompany) -> None:
+    other = openai.post("projects", {"name": "The marketing team's own"})
+    two_days_ago = timezone.now() - timedelta(days=2)
+    openai.add_usage(
+        at=two_days_ago.timestamp(),
+        kind="completions",
+        project=other["id"],
+        key="key_of_theirs",
+        model="gpt-6-luna",
+        requests=7,
+        prompt_tokens=7_000,
+        completion_tokens=700,
+    )
+    assert usage_check.check(company.organization, timezone.now() + timedelta(days=1)) == []
+    told = AuditEvent.objects.filter(organization_id=company.organization.pk, event=Event.USAGE_COMPARED)
+    reasons = [event.details["reasons"] for event in told]
+    assert {"foreign_project": 1} in reasons
+
+
+def test_a_key_that_is_not_ours_in_our_project_is_a_finding_and_its_repair_deletes_it(
+    company: Company, openai: OpenAICompany
+) -> None:
+    reference = KeyReference.objects.get(department=company.hr)
+    made = openai.post(
+        f"projects/{reference.project_id}/service_accounts/{reference.service_account_id}/api_keys",
+        {"name": "somebody's own"},
+    )
+    assert openai.asks(Secret(made["value"])) == 200
+    usage_check.check(company.organization)
+    finding = Finding.objects.get(department=company.hr, kind=Finding.Kind.FOREIGN_USE)
+    drift.repair_by_id(finding.pk)
+    assert openai.asks(Secret(made["value"])) == 401
+    finding.refresh_from_db()
+    assert finding.closed_how == "repaired"
+    usage_check.check(company.organization)
+    assert not Finding.objects.filter(department=company.hr, kind=Finding.Kind.FOREIGN_USE, closed_at=None).exists()
+
+
+def test_openai_s_own_log_is_merged_once_and_a_stranger_s_act_is_a_finding(
+    company: Company, openai: OpenAICompany
+) -> None:
+    usage_check.check(company.organization)
+    reference = KeyReference.objects.get(department=company.hr)
+    stranger = openai.colleague("mallory@acme.example")
+    path = f"projects/{reference.project_id}/service_accounts/{reference.service_account_id}/api_keys"
+    stranger.post(path, {"name": "just one more"})
+    for _ in range(2):
+        usage_check.check(company.organization)
+    written = AuditEvent.objects.filter(organization_id=company.organization.pk)
+    assert written.filter(event=Event.PROVIDER_LOGGED, details__type="project.created").count() == 1
+    foreign = written.get(event=Event.PROVIDER_ACT_FOREIGN)
+    assert foreign.details["type"] == "api_key.created"
+    assert (foreign.actor_name, foreign.client_address) == ("mallory@acme.example", "198.51.100.7")
+    assert foreign.department_id == company.hr.pk
+    finding = Finding.objects.get(department=company.hr, kind=Finding.Kind.FOREIGN_ACT)
+    assert "mallory@acme.example" in finding.sentence
+    drift.repair_by_id(finding.pk)
+    finding.refresh_from_db()
+    assert finding.closed_at is not None
+
+
+def test_without_the_right_to_read_openai_s_log_usage_is_compared_all_the_same(
+    company: Company, openai: OpenAICompany
+) -> None:
+    openai.order("before", "error", path="audit_logs", status=403, times=9)
+    openai.asks(the_key(company.hr))
+    assert len(usage_check.check(company.organization)) == 1
 
 
 async def test_the_same_leak_is_told_once_and_again_when_it_grows(company: Company, openai: OpenAICompany) -> None:
