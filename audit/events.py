@@ -21,6 +21,7 @@ class Event(TextChoices):
 
     SIGNED_IN = "account:signed_in", "A person signed in"
     SIGN_IN_REFUSED = "account:sign_in_refused", "A sign-in was refused"
+    ACCESS_ENDED = "account:access_ended", "Everything a person could do was ended at once"
     SIGNED_OUT = "account:signed_out", "A person signed out"
 
     DOCUMENT_UPLOADED = "document:uploaded", "A document was uploaded"
@@ -100,6 +101,7 @@ CRITICAL = frozenset(
         Event.PROVIDER_ACT_FOREIGN,
         Event.SECRET_STORED,
         Event.KEY_ACCESS_ENDED,
+        Event.ACCESS_ENDED,
         Event.ADMIN_CHANGED,
         Event.STORE_CREATED,
         Event.STORE_DELETED,

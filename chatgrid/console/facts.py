@@ -110,7 +110,8 @@ def _ages(departments: list[Department]) -> list[Fact]:
     if oldest is None:
         return []
     due = oldest < timezone.now() - timedelta(days=settings.KEY_ROTATION_DAYS)
-    return [Fact(f"Oldest key: {timesince(oldest, depth=1)}", todo=due, url=_list("keys_keyreference"))]
+    url = _list("keys_keyreference")
+    return [Fact(f"Oldest key: {timesince(oldest, depth=1)}", todo=True, url=url)] if due else []
 
 
 def _limits(viewer: User) -> list[Fact]:

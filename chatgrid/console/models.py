@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 from django.db import models
 from django.utils import timezone
 
@@ -33,3 +35,29 @@ class ControlProof(models.Model):
     def is_awaited(self) -> bool:
         """Somebody has asked and no worker has answered yet."""
         return self.asked_at is not None and (self.checked_at is None or self.checked_at < self.asked_at)
+
+
+class Departure(models.Model):
+    """A person's access was ended at once: what was ended, and what is still on its way. The receipt is made of this.
+
+    Names and numbers as they were then; ids so that the receipt can look whether it is done.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey("departments.Organization", on_delete=models.CASCADE, related_name="departures")
+    person = models.ForeignKey("accounts.User", on_delete=models.CASCADE, related_name="departures")
+    at = models.DateTimeField(default=timezone.now)
+    by_name = models.CharField(max_length=120)
+    reason = models.CharField(max_length=200)
+    role = models.CharField(max_length=16, help_text="The role they had in the organization.")
+    memberships = models.JSONField(default=list, help_text="Department and role, in words.")
+    sessions_ended = models.PositiveIntegerField(default=0)
+    calls = models.JSONField(default=list, help_text="Ids of the calls that were running.")
+    rotations = models.JSONField(default=list, help_text="Ids of the exchanges of keys.")
+
+    class Meta:
+        ordering = ["-at"]
+        verbose_name = "departure"
+
+    def __str__(self) -> str:
+        return f"{self.person} left"

@@ -15,6 +15,7 @@ from django.urls import reverse
 
 from audit.models import AuditEvent
 from chatgrid.accounts.models import User
+from chatgrid.console.models import Departure
 from departments.calls.models import CatalogueModel
 from departments.keys.models import Finding, KeyReference, ProviderProject
 from departments.limits.models import Limit
@@ -40,7 +41,7 @@ class Section:
 
 
 SECTIONS: Sequence[Section] = (
-    Section(0, "People", "people", (User, Membership)),
+    Section(0, "People", "people", (User, Membership, Departure)),
     Section(1, "Server only", "console", (CatalogueModel,)),
     Section(2, "Keys", "lock", (KeyReference,)),
     Section(3, "Projects", "copy", (ProviderProject, Finding)),

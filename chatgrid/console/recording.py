@@ -22,6 +22,7 @@ from audit.events import Event
 from audit.writer import Entry, record
 from chatgrid.accounts.models import User
 from chatgrid.console.fresh import confirmation_of
+from chatgrid.console.models import Departure
 from chatgrid.console.scope import viewer_of
 from departments.calls.models import CatalogueModel
 from departments.http import client_address
@@ -44,6 +45,7 @@ KINDS: dict[type[Model], Kind] = {
     Organization: Kind("organization", ("name", "slug", "time_zone", "admins_paste_keys")),
     Department: Kind("department", ("name", "slug", "instructions", "provider", "model", "is_active")),
     User: Kind("person", ("name", "email", "role", "is_active")),
+    Departure: Kind("departure", ("reason",)),
     Membership: Kind("membership", ("user", "department", "role")),
     Limit: Kind(
         "limit",

@@ -16,7 +16,7 @@ from django.http import HttpRequest
 
 from audit.models import AuditEvent
 from chatgrid.accounts.models import User
-from chatgrid.console.models import ControlProof
+from chatgrid.console.models import ControlProof, Departure
 from departments.calls.models import CatalogueModel
 from departments.keys.models import Finding, KeyReference, ProviderProject
 from departments.limits.models import Limit
@@ -37,6 +37,7 @@ PATHS: dict[type[Model], str | None] = {
     Finding: "department__organization",
     AuditEvent: "organization_id",
     ControlProof: "organization",
+    Departure: "organization",
     CatalogueModel: None,
 }
 

@@ -113,6 +113,7 @@ ELSEWHERE = {
     "project:": "departments/keys",
     "drift:": "departments/keys/drift.py",
     "store:deleted": "departments/documents/provision.py",
+    "account:access_ended": "tests/chatgrid/console/test_leaving.py",
     "control:": "tests/chatgrid/console/test_proofs.py",
     "limit:flood_refused": "chatgrid/flood.py",
     "record:key_changed": "tests/audit/test_seals.py",

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
-from chatgrid.console.admin import catalogue, departments, keys, limits, organizations, people, projects, record
+from chatgrid.console.admin import (
+    catalogue,
+    departments,
+    departures,
+    keys,
+    limits,
+    organizations,
+    people,
+    projects,
+    record,
+)
 
-__all__ = ["catalogue", "departments", "keys", "limits", "organizations", "people", "projects", "record"]
+__all__ = ["catalogue", "departments", "departures", "keys", "limits", "organizations", "people", "projects", "record"]

@@ -14,18 +14,24 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import path
 
 from chatgrid.accounts.models import User
 from chatgrid.console.admin.base import ConsoleAdmin, ConsoleInline, DepartmentFilter, counted
 from chatgrid.console.dangers import confirm_change
-from chatgrid.console.fresh import require_confirmation
+from chatgrid.console.fresh import LONGEST_REASON, confirmed, require_confirmation
 from chatgrid.console.invitations import invite
+from chatgrid.console.leaving import keys_in_sight, leave_now, running_calls
 from chatgrid.console.recording import record_act, record_difference, snapshot, stored
 from chatgrid.console.scope import may_change, viewer_of
-from chatgrid.console.sessions import end_sessions
+from chatgrid.console.sessions import end_sessions, sessions_of
 from chatgrid.console.site import site
 from departments.models import Membership
 
@@ -54,6 +60,7 @@ class PersonAdmin(ConsoleAdmin):
     search_fields = ("name", "email")
     search_help_text = "Name or e-mail address"
     actions = ("send_link", "close", "open")
+    change_form_template = "admin/accounts/user/change_form.html"
     inlines = (MembershipInline,)
 
     def get_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
@@ -106,6 +113,32 @@ class PersonAdmin(ConsoleAdmin):
         people = list(queryset.filter(is_active=False))
         self._set_active(request, people, True)
         messages.success(request, f"Open again: {len(people)}.")
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.leave_view)
+        return [path("<path:object_id>/leave/", view, name="accounts_user_leave"), *super().get_urls()]
+
+    @confirmed("End everything this person can do, at once.")
+    def leave_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """What will end, and then the receipt."""
+        person: User = self.get_object(request, unquote(object_id))
+        if person.pk == request.user.pk or person.organization_id is None:
+            raise PermissionDenied  # nobody locks themselves out; an operator's account is the command line's
+        if request.method == "POST":
+            departure = leave_now(request, person, require_confirmation(request, f"End the access of {person}."))
+            return redirect("admin:console_departure_change", departure.pk)
+        shown = {
+            **self.admin_site.each_context(request),
+            "title": f"Leave now: {person}",
+            "opts": self.opts,
+            "person": person,
+            "sessions": len(sessions_of([person.pk])),
+            "calls": len(running_calls(person)),
+            "memberships": [str(each.department) for each in person.memberships.select_related("department")],
+            "keys": keys_in_sight(person),
+            "longest_reason": LONGEST_REASON,
+        }
+        return TemplateResponse(request, "console/leave.html", shown)
 
     def _set_active(self, request: HttpRequest, people: Sequence[User], is_active: bool) -> None:
         with transaction.atomic():

@@ -30,8 +30,8 @@ def _ages(keys: list[KeyReference]) -> Evidence:
     old = [key.department.name for key in keys if key.installed_at < oldest]
     if old:
         return Evidence(f"Older than {settings.KEY_ROTATION_DAYS} days: {named(old)}", False, _keys())
-    age = timesince(keys[0].installed_at, depth=1)
-    return Evidence(f"{counted(len(keys), 'key')}; the oldest is {age} of {settings.KEY_ROTATION_DAYS} days old")
+    age, most = timesince(keys[0].installed_at, depth=1), settings.KEY_ROTATION_DAYS
+    return Evidence(f"{counted(len(keys), 'key')}; the oldest is {age} old, {most} days are allowed")
 
 
 def _refused(keys: list[KeyReference]) -> list[Evidence]:

@@ -190,7 +190,7 @@ async def test_memberships_are_changed_from_the_person_s_page(company: Company) 
 
 async def test_a_new_department_has_a_store_of_its_own(company: Company) -> None:
     values = {"name": "Legal", "slug": "legal", "is_active": "on", "provider": "openai", "model": "gpt-6-luna"}
-    values |= {"typed_secrets": "warn"}
+    values |= {"typed_secrets": "warn", "document_review": "off"}
     client = await signed_in(company.ivan)
     page = await client.post(reverse("admin:departments_department_add"), values, follow=True)
     legal = Department.objects.get(organization=company.organization, slug="legal")

@@ -116,6 +116,7 @@ def delete_memberships(company: Company) -> Act:
 def close_a_department(company: Company) -> Act:
     hr = company.hr
     form = {"name": hr.name, "provider": hr.provider, "model": hr.model, "typed_secrets": "warn"}
+    form["document_review"] = "off"
     return Act(
         reverse("admin:departments_department_change", args=[hr.pk]),
         {**form, **NO_MEMBERSHIPS},
