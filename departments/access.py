@@ -17,7 +17,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import F, QuerySet
 from django.http import Http404
 
-from audit.database import fetch_rows
+from audit.statements import Statement
 from departments.http import Person
 from departments.models import Department, Membership, Organization
 from departments.roles import GRANTED, Right
@@ -37,39 +37,32 @@ _ORGANIZATION = [field.attname for field in Organization._meta.concrete_fields]
 
 def access_department(person: Person, slug: str, right: Right) -> Department:
     """The department with this slug in the person's organization, if they hold `right` in it."""
-    return _granted(list(_rows(_memberships(person).filter(department__slug=slug))), right)
+    return _granted(list(_rows(_memberships(person.id).filter(department__slug=slug))), right)
 
 
 async def aaccess_department(person: Person, slug: str, right: Right) -> Department:
     """The same, without a thread."""
-    return _granted(await fetch_rows(_rows(_memberships(person).filter(department__slug=slug))), right)
+    return _granted(await _BY_SLUG.rows(person.id, slug), right)
 
 
 async def aaccess_department_by_id(person: Person, department_id: UUID, right: Right) -> Department:
     """The department an object of the person's belongs to; the membership may have ended since."""
-    return _granted(await fetch_rows(_rows(_memberships(person).filter(department_id=department_id))), right)
+    return _granted(await _BY_ID.rows(person.id, department_id), right)
 
 
 async def astill_allowed(person_id: UUID, department_id: UUID) -> bool:
     """Whether a person is still a member of a department: asked again and again while an answer is written."""
-    members = Membership.objects.filter(
-        user_id=person_id,
-        department_id=department_id,
-        user__is_active=True,
-        department__is_active=True,
-        department__organization_id=F("user__organization_id"),
-    )
-    return bool(await fetch_rows(members.order_by().values_list("role")))
+    return bool(await _ROLE.rows(person_id, department_id))
 
 
 def departments_of(person: Person) -> QuerySet[Membership]:
     """The person's memberships in open departments, with the departments, by name."""
-    return _memberships(person).select_related("department").order_by("department__name")
+    return _memberships(person.id).select_related("department").order_by("department__name")
 
 
-def _memberships(person: Person) -> QuerySet[Membership]:
+def _memberships(person_id: UUID) -> QuerySet[Membership]:
     return Membership.objects.filter(
-        user_id=person.id,
+        user_id=person_id,
         user__is_active=True,
         department__is_active=True,
         # a person who was moved to another company keeps nothing in the old one
@@ -81,6 +74,23 @@ def _rows(memberships: QuerySet[Membership]) -> QuerySet[Membership, tuple[Any, 
     department = (f"department__{name}" for name in _DEPARTMENT)
     organization = (f"department__organization__{name}" for name in _ORGANIZATION)
     return memberships.order_by().values_list("role", *department, *organization)
+
+
+def _by_slug(person_id: UUID, slug: str) -> QuerySet[Membership, tuple[Any, ...]]:
+    return _rows(_memberships(person_id).filter(department__slug=slug))
+
+
+def _by_id(person_id: UUID, department_id: UUID) -> QuerySet[Membership, tuple[Any, ...]]:
+    return _rows(_memberships(person_id).filter(department_id=department_id))
+
+
+def _role(person_id: UUID, department_id: UUID) -> QuerySet[Membership, tuple[Any, ...]]:
+    return _memberships(person_id).filter(department_id=department_id).order_by().values_list("role")
+
+
+_BY_SLUG = Statement(_by_slug, UUID, str)
+_BY_ID = Statement(_by_id, UUID, UUID)
+_ROLE = Statement(_role, UUID, UUID)
 
 
 def _granted(rows: Sequence[tuple[Any, ...]], right: Right) -> Department:

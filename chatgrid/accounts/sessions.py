@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSessionStore
+from django.contrib.sessions.models import Session
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from audit.database import fetch_rows
+from audit.statements import Statement
+
+
+def _data(session_key: str, now: datetime) -> QuerySet[Session, tuple[str]]:
+    return Session.objects.filter(session_key=session_key, expire_date__gt=now).values_list("session_data")
+
+
+_DATA = Statement(_data, str, datetime)
 
 
 class SessionStore(DatabaseSessionStore):
     """Django's own store; only its asynchronous load takes the short way."""
 
     async def aload(self) -> dict[str, Any]:
-        live = self.model.objects.filter(session_key=self.session_key, expire_date__gt=timezone.now())
-        rows = await fetch_rows(live.values_list("session_data"))
+        rows = await _DATA.rows(self.session_key or "", timezone.now())
         if not rows:
             self._session_key = None
             return {}

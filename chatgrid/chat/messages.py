@@ -11,9 +11,11 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.db.models import QuerySet
 from psycopg.types.json import Jsonb
 
-from audit.database import connection, fetch_rows, pipelined_transaction
+from audit.database import connection, pipelined_transaction
+from audit.statements import Statement
 from chatgrid.chat.models import TITLE_LENGTH, Conversation, Message
 from departments.http import Person
 from departments.models import Department
@@ -39,11 +41,17 @@ _FINISH = """
 """
 
 
+def _history(conversation_id: UUID) -> QuerySet[Message, tuple[str, str]]:
+    latest = Message.objects.filter(conversation_id=conversation_id).exclude(text="").order_by("-created_at")
+    return latest.values_list("role", "text")[:HISTORY_MESSAGES]
+
+
+_HISTORY = Statement(_history, UUID)
+
+
 async def history_of(conversation: Conversation) -> list[tuple[str, str]]:
     """Role and text of the latest messages, oldest first; what failed without a word is left out."""
-    latest = Message.objects.filter(conversation_id=conversation.pk).exclude(text="").order_by("-created_at")
-    rows = await fetch_rows(latest.values_list("role", "text")[:HISTORY_MESSAGES])
-    return [(role, text) for role, text in reversed(rows)]
+    return [(role, text) for role, text in reversed(await _HISTORY.rows(conversation.pk))]
 
 
 async def begin(
