@@ -206,6 +206,8 @@ ANSWER_SECONDS = read_int("CHATGRID_ANSWER_SECONDS", 300)  # the longest time a 
 SILENCE_SECONDS = read_int("CHATGRID_SILENCE_SECONDS", 60)  # the longest time without a byte from the provider
 # dotted path of a callable: text -> labels, for what the scanner's own rules do not see
 CLASSIFIER = read_str("CHATGRID_CLASSIFIER", "")
+CLASSIFIER_SECONDS = read_int("CHATGRID_CLASSIFIER_SECONDS", 2)  # the longest time a text waits for it
+MODERATION_MODEL = read_str("CHATGRID_MODERATION_MODEL", "omni-moderation-latest")
 
 # --- documents ----------------------------------------------------------------------------------------------------
 MEDIA_ROOT = DATA_FOLDER / "originals"

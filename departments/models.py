@@ -104,6 +104,14 @@ class DocumentReview(models.TextChoices):
     LABELLED = "labelled", "Hold documents that read like orders to the assistant until somebody has looked"
 
 
+class Moderation(models.TextChoices):
+    """Whether the provider's moderation is asked about a question before it is answered, and what its answer does."""
+
+    OFF = "off", "Do not ask the provider's moderation"
+    LABEL = "label", "Ask, and label what it flags; a question goes on also where it cannot be asked"
+    BLOCK = "block", "Ask, and do not send what it flags or what it cannot be asked about"
+
+
 class Department(models.Model):
     """A department: one store, one key, one budget, one set of rules for the assistant."""
 
@@ -129,6 +137,12 @@ class Department(models.Model):
         choices=DocumentReview.choices,
         default=DocumentReview.OFF,
         help_text="Holds for documents that are read from now on.",
+    )
+    moderation = models.CharField(
+        max_length=8,
+        choices=Moderation.choices,
+        default=Moderation.OFF,
+        help_text="The provider's own check for harmful content. It sends each question once more, and costs nothing.",
     )
     query_policy = models.CharField(
         max_length=16,

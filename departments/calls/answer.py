@@ -22,6 +22,7 @@ from audit.events import Outcome
 from departments.calls import sentences
 from departments.calls.booking import Booking
 from departments.calls.events import Piece, StreamBroken, Usage, pieces
+from departments.calls.guard_in import Guarded
 from departments.calls.hold import ABANDONED as ABANDONED  # the page's names for how an answer ended
 from departments.calls.hold import Ending as Ending
 from departments.calls.hold import Hold
@@ -44,11 +45,15 @@ logger = logging.getLogger(__name__)
 
 
 class Answer:
-    """One answer while it is written. Iterate `text()` once; then `ending` says how it went. `cap` is in tokens."""
+    """One answer while it is written. Iterate `text()` once; then `ending` says how it went. `cap` is in tokens.
 
-    def __init__(self, hold: Hold, cap: int, output_filter: OutputFilter) -> None:
+    `guarded` is what was seen in the question and in each passage before it was sent.
+    """
+
+    def __init__(self, hold: Hold, cap: int, output_filter: OutputFilter, guarded: Guarded) -> None:
         self.hold = hold
         self.cap = cap
+        self.guarded = guarded
         self.usage: Usage | None = None
         self.model = ""
         self.first_token_ms: int | None = None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -26,13 +26,14 @@ from audit.events import Event, Outcome
 from audit.writer import Entry, KeptText, insert_from, parameters_from, record_on
 from departments.calls import sentences
 from departments.calls.caller import Caller, CallFailed, CallRefused, Purpose
-from departments.calls.events import Usage
+from departments.calls.events import NOT_USED, Usage
 from departments.calls.meter import Meter, meter_from
 from departments.keys.reader import ProviderKey
 from departments.limits import budget
 from departments.models import Department
 
 RETRY_SECONDS = 2.0
+BROWSER_GONE = "browser_gone"  # the reason of a call whose person left
 
 # the refusal as the record keeps it: it is known only inside the statement
 _REFUSAL = """jsonb_build_object(
@@ -187,6 +188,17 @@ def _reserve_parameters(booking: Booking) -> list[Any]:
     return [*budget.admit_parameters(_request(booking)), *parameters_from(refused, chosen), *ids, salt, text, salt]
 
 
+async def admit(booking: Booking) -> budget.Granted:
+    """Reserve and record the request. Raises CallRefused or CallFailed."""
+    try:
+        return await finished(reserve_and_record(booking))
+    except asyncio.CancelledError:
+        # the person left in this very moment; where the call was admitted all the same, it has used nothing
+        nothing = Result(outcome=Outcome.ABANDONED, usage=NOT_USED, reason=BROWSER_GONE)
+        await finished(settle_and_record(booking, nothing))
+        raise
+
+
 async def settle_and_record(booking: Booking, result: Result) -> Meter | None:
     """Book what was used and write the response event, unless the call is settled already. Does not raise.
 
@@ -256,8 +268,10 @@ def _answered_entry(booking: Booking, result: Result) -> Entry:
     )
 
 
-async def record_not_made(department: Department, caller: Caller, purpose: Purpose, reason: str) -> None:
-    """A call that could not even be tried, for want of a key or of the secret manager."""
+async def record_not_made(
+    department: Department, caller: Caller, purpose: Purpose, reason: str, labels: Sequence[str] = ()
+) -> None:
+    """A call that could not even be tried, for want of a key or of the secret manager, or that was not wanted."""
     organization = department.organization
     entry = Entry(
         event=Event.CALL_REFUSED,
@@ -271,6 +285,7 @@ async def record_not_made(department: Department, caller: Caller, purpose: Purpo
         purpose=purpose,
         model_asked=department.model,
         outcome=Outcome.FAILED,
+        labels=[f"question:{label}" for label in labels],
         details={"reason": reason},
     )
     try:

@@ -19,6 +19,7 @@ class Purpose(StrEnum):
     CHAT = "chat"
     SEARCH = "search"  # the embedding of a question
     INGEST = "ingest"  # the embeddings of a document
+    MODERATION = "moderation"  # the provider's opinion of a question
 
 
 @dataclass(frozen=True)

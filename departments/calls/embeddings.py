@@ -25,13 +25,12 @@ from openai import AsyncOpenAI
 from audit.events import Outcome
 from departments.calls import key, sentences
 from departments.calls.attempts import request_options, with_retries
-from departments.calls.booking import Booking, Result, finished, needs_the_record, settle_and_record
+from departments.calls.booking import Booking, Result, admit, finished, needs_the_record, settle_and_record
 from departments.calls.caller import Caller, CallFailed, Purpose
 from departments.calls.catalogue import corrected, model_named
-from departments.calls.events import LONGEST_NAME, Usage, usage_of
+from departments.calls.events import LONGEST_NAME, NOT_USED, Usage, usage_of
 from departments.calls.hold import ABANDONED, CallOver, Ending, Hold, kept_alive
 from departments.calls.models import CatalogueModel
-from departments.calls.run import NOT_USED, admit
 from departments.calls.tokens import count_tokens
 from departments.calls.wire import embedding_body
 from departments.keys.client import Provider

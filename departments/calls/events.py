@@ -39,6 +39,9 @@ class Usage:
     reasoning: int = 0
 
 
+NOT_USED = Usage(0, 0)
+
+
 @dataclass
 class Piece:
     """What one network read brought: text, and whatever was said about the end."""

@@ -27,7 +27,7 @@ from audit.database import TIMEOUT, DatabaseDown, connection
 from audit.events import Outcome
 from departments.access import astill_allowed
 from departments.calls import sentences
-from departments.calls.booking import Booking
+from departments.calls.booking import BROWSER_GONE, Booking
 from departments.keys.reader import ProviderKey
 from departments.limits import budget
 
@@ -45,7 +45,7 @@ class Ending:
     label: str = ""
 
 
-ABANDONED = Ending(Outcome.ABANDONED, sentences.CUT, "browser_gone")
+ABANDONED = Ending(Outcome.ABANDONED, sentences.CUT, BROWSER_GONE)
 STOPPED = Ending(Outcome.STOPPED)
 TIME_UP = Ending(Outcome.CUT, sentences.TIME_UP, "time_up")
 LEASE_LOST = Ending(Outcome.CUT, sentences.LEASE_LOST, "lease_lapsed")

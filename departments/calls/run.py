@@ -13,7 +13,6 @@ Rules:
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
@@ -33,20 +32,20 @@ from departments.calls.attempts import request_options, with_retries
 from departments.calls.booking import (
     Booking,
     Result,
+    admit,
     finished,
     needs_the_record,
     record_not_made,
-    reserve_and_record,
     settle_and_record,
 )
 from departments.calls.caller import Caller, CallFailed, Purpose
 from departments.calls.catalogue import corrected, model_named
-from departments.calls.events import Usage
+from departments.calls.events import NOT_USED, Usage
+from departments.calls.guard_in import guard_in
 from departments.calls.hold import ABANDONED, CallOver, Ending, Hold, kept_alive
 from departments.calls.models import CatalogueModel
 from departments.calls.query_policy import KeptQuery, keep
 from departments.calls.tokens import count_tokens
-from departments.calls.typed import allow_typed, find_secrets
 from departments.calls.wire import chat_body
 from departments.keys.client import Provider
 from departments.keys.patterns import contains_key
@@ -57,13 +56,10 @@ from departments.models import Department
 from departments.prompts.assemble import PassageData as PassageData  # part of a question, for whoever asks one
 from departments.prompts.assemble import Prompt, assemble
 from departments.prompts.assemble import Turn as Turn
-from departments.prompts.clean import clean
 from departments.prompts.guard import OutputFilter, canary_of
-from departments.prompts.scanner import has_classifier, scan, scan_thoroughly
 
 MESSAGE_TOKENS = 4  # what a message costs beside its text: its frame and its role; also the answer's beginning
 GUESSED_ENCODING = 1.15  # a compatible server has its own tokenizer; ours is an estimate for it
-NOT_USED = Usage(0, 0)
 
 logger = logging.getLogger(__name__)
 _running: dict[UUID, Answer] = {}
@@ -94,12 +90,13 @@ async def answering(ask: Ask) -> AsyncIterator[tuple[Answer, AsyncIterator[str]]
     Leaving the block early, by an exception or a cancelled task, ends the provider's stream and settles the call.
     """
     await access(ask)
-    ask = await guard_in(ask)
+    guarded = await guard_in(ask.department, ask.caller, ask.question, ask.passages, confirmed=ask.confirmed)
+    ask = replace(ask, question=guarded.question, labels=(*ask.labels, *guarded.labels))
     provider, its_key = await key.resolve(ask.department, ask.caller, Purpose.CHAT)
     model = await _model_of(ask)
     prompt, booking = await fit(ask, model, provider, its_key)
     granted = await admit(booking)
-    answer = Answer(Hold(booking), granted.answer_cap, _output_filter(ask.department))
+    answer = Answer(Hold(booking), granted.answer_cap, _output_filter(ask.department), guarded)
     response: Any = None
     _running[answer.call_id] = answer
     try:
@@ -119,26 +116,6 @@ async def access(ask: Ask) -> None:
         allowed = await astill_allowed(ask.caller.person_id, ask.department.pk)
     if not allowed:
         raise CallFailed(sentences.ACCESS_ENDED, reason="access_ended")
-
-
-async def guard_in(ask: Ask) -> Ask:
-    """The question without what a person cannot see, and labels of what was seen in it and in the passages.
-
-    Only a secret that a person typed stops a question here, where the department wants that. Raises SecretTyped.
-    """
-    cleaned = clean(ask.question)
-    secrets_seen = [typed.kind for typed in find_secrets(cleaned.text)]
-    question = await allow_typed(ask.department, ask.caller, cleaned.text, confirmed=ask.confirmed)
-    seen = dict.fromkeys((*cleaned.flags, *secrets_seen, *await _scanned([question])))
-    planted = dict.fromkeys(await _scanned([passage.text for passage in ask.passages]))
-    labels = (*ask.labels, *(f"question:{each}" for each in seen), *(f"passage:{each}" for each in planted))
-    return replace(ask, question=question, labels=labels)
-
-
-async def _scanned(texts: Sequence[str]) -> list[str]:
-    if has_classifier():  # somebody else's code, of which nobody knows how long it takes
-        return [label for text in texts for label in await asyncio.to_thread(scan_thoroughly, text)]
-    return [label for text in texts for label in scan(text)]
 
 
 async def keep_query(ask: Ask) -> KeptQuery:
@@ -188,17 +165,6 @@ def prompt_tokens(messages: Sequence[dict[str, str]], provider: Provider) -> int
     """The most that messages will be counted as by the provider."""
     counted = sum(count_tokens(message["content"]) + MESSAGE_TOKENS for message in messages) + MESSAGE_TOKENS
     return round(counted * GUESSED_ENCODING) if provider.kind == "compatible" else counted
-
-
-async def admit(booking: Booking) -> budget.Granted:
-    """Reserve and record the request. Raises CallRefused or CallFailed."""
-    try:
-        return await finished(reserve_and_record(booking))
-    except asyncio.CancelledError:
-        # the person left in this very moment; where the call was admitted all the same, it has used nothing
-        nothing = Result(outcome=Outcome.ABANDONED, usage=NOT_USED, reason=ABANDONED.reason)
-        await finished(settle_and_record(booking, nothing))
-        raise
 
 
 async def send(answer: Answer, provider: Provider, ask: Ask, prompt: Prompt, open_stream: AsyncExitStack) -> Any:

@@ -23,6 +23,9 @@ PROVIDER_UNCLEAR = "The provider's answer could not be read. Try again; if it st
 PROVIDER_UNKNOWN = "The provider of this department is not set up any more. IT can choose another one in the console."
 TOO_LONG = "This is more text than the model can take at once. Ask a shorter question or start a new conversation."
 LENGTH = "The answer reached the longest length allowed. Ask it to go on, or ask for something shorter."
+FLAGGED = (
+    "The provider's moderation flagged this question, and your department does not send such. Put it in other words."
+)
 FILTERED = "The provider's own filter ended this answer. Put the question in other words."
 CUT = "The answer broke off on the way. What arrived is kept; ask again for the whole of it."
 ACCESS_ENDED = "Your access to this department ended while the answer was being written."

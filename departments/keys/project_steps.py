@@ -25,7 +25,7 @@ from departments.keys.admin_api import AdminApi, AdminMissing, AdminRejected, Ap
 from departments.keys.models import KeyReference, ProviderProject
 from departments.keys.project_key import has_current_key, install_key, is_rotating
 from departments.keys.project_plan import Change, NameTaken, ProvisioningStopped
-from departments.models import Department
+from departments.models import Department, Moderation
 
 ACCOUNT_NAME = "chatgrid"
 CLOCKS_DIFFER = timedelta(minutes=5)
@@ -162,8 +162,9 @@ def _account(work: Work) -> ServiceAccount | None:
 
 
 def wanted_models(row: ProviderProject, department: Department) -> list[str]:
-    """Sorted. The department's own model and the embeddings' are always in it, or its calls would fail."""
-    return sorted({*row.allowed_models, department.model, settings.EMBEDDING_MODEL})
+    """Sorted. Whatever the department's own calls ask for is always in it, or they would fail."""
+    moderated = [] if department.moderation == Moderation.OFF else [settings.MODERATION_MODEL]
+    return sorted({*row.allowed_models, department.model, settings.EMBEDDING_MODEL, *moderated})
 
 
 def look_models(work: Work) -> Change | None:

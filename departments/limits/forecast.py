@@ -28,7 +28,7 @@ from django.utils import timezone
 from departments.limits.models import CEILINGS, Limit, Reservation, Spent
 
 MINUTE = timedelta(seconds=60)
-EMBEDDINGS = ("search", "ingest")
+NO_QUESTIONS = ("search", "ingest", "moderation", "attack")
 
 Amount: TypeAlias = int | Decimal
 
@@ -48,7 +48,7 @@ class Call:
 
     @property
     def is_question(self) -> bool:
-        return self.purpose not in EMBEDDINGS
+        return self.purpose not in NO_QUESTIONS
 
 
 @dataclass(frozen=True)

@@ -6,38 +6,35 @@ Rules:
 - A rule is data (departments/prompts/rules/), with an example it must match and one it must not.
 - Texts are looked at as they are sent (clean) and with every disguise folded (`for_matching`).
 - Time is linear in the length; a text longer than `LONGEST` is looked at in parts that overlap.
-- An outside classifier can be named in CHATGRID_CLASSIFIER: a callable that takes the text and gives labels. It may be
-  slow, so only callers that may wait use it; one that fails costs its labels and nothing else.
+- An outside classifier can be named in CHATGRID_CLASSIFIER (departments/prompts/classifier.py).
 """
 
 from __future__ import annotations
 
-import logging
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
-from django.conf import settings
-from django.utils.module_loading import import_string
-
+from departments.prompts.classifier import classify
 from departments.prompts.clean import for_matching
 
 RULES = Path(__file__).parent / "rules"
 LONGEST = 20_000  # characters looked at in one go: keeps what a fold costs out of the way of other requests
 SHARED = 400  # more than the longest match, so that none falls between two parts
 
-Classifier = Callable[[str], Sequence[str]]
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Rule:
-    """`words`: at least one must stand in the text before the pattern is tried; `form` is "matching" or "clean"."""
+    """`words`: at least one must stand in the text before the pattern is tried; `form` is "matching" or "clean".
+
+    `says` is what a text that meets it does, for people: "it …".
+    """
 
     id: str
+    says: str
     words: tuple[str, ...]
     pattern: re.Pattern[str]
     form: str
@@ -61,17 +58,21 @@ def scan(text: str) -> list[str]:
     return [rule.id for rule in rules() if rule.id in met]
 
 
+@lru_cache(maxsize=4096)
+def scan_again(text: str) -> tuple[str, ...]:
+    """`scan` for passages, which come again and again. It depends on the text alone, so departments share entries."""
+    return tuple(scan(text))
+
+
 def scan_thoroughly(text: str) -> list[str]:
-    """The same, and what the outside classifier says. For callers that may wait: it can take as long as it likes."""
-    return [*scan(text), *(f"classifier:{label}" for label in _classified(text))]
+    """The same, and what the outside classifier says. For callers that may wait (departments/prompts/classifier.py)."""
+    return [*scan(text), *classify(text)]
 
 
-def has_classifier() -> bool:
-    return bool(settings.CLASSIFIER)
-
-
-def _rule(id: str, words: list[str], pattern: str, matches: str, passes: str, form: str = "matching") -> Rule:
-    return Rule(id, tuple(words), re.compile(pattern), form, matches, passes)
+def _rule(
+    id: str, says: str, words: list[str], pattern: str, matches: str, passes: str, form: str = "matching"
+) -> Rule:
+    return Rule(id, says, tuple(words), re.compile(pattern), form, matches, passes)
 
 
 def _parts(text: str) -> Iterator[str]:
@@ -83,15 +84,3 @@ def _met(part: str) -> Iterator[Rule]:
     # nothing in a clean ASCII text is a disguise, and most texts are one
     forms = {"clean": part, "matching": part.lower() if part.isascii() else for_matching(part)}
     return (rule for rule in rules() if rule.found_in(forms[rule.form]))
-
-
-def _classified(text: str) -> Sequence[str]:
-    if not has_classifier():
-        return ()
-    try:
-        classifier: Classifier = import_string(settings.CLASSIFIER)
-        return [str(label) for label in classifier(text)]
-    except Exception as error:
-        # somebody else's code: the operator reads that it failed, and the text goes its way without its labels
-        logger.error("the classifier %s failed: %s", settings.CLASSIFIER, type(error).__name__)
-        return ("failed",)

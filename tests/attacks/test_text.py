@@ -102,7 +102,7 @@ async def test_r16_hostile_text_is_only_text_in_every_place_where_it_is_shown(lo
     version = await add(company.hr, company.alice, f"# {text}\n\n{text}\n\nFive unused days.\n", f"{text[:60]}.md")
     cited = {"number": 1, "document": str(version.document_id), "version": str(version.id), "ordinal": 0, "title": text,
              "headings": [text], "locator": {"sheet": text}, "quote": text, "uploader": text,
-             "uploaded_at": text}  # fmt: skip
+             "uploaded_at": "2026-11-23T09:30:00+00:00"}  # fmt: skip
     found = Conversation.objects.create(department=company.hr, owner=company.bob, title=text[:80])
     Message.objects.create(conversation=found, role="person", text=text)
     Message.objects.create(conversation=found, role="assistant", text=f"{text} [1]", citations=[cited])

@@ -189,7 +189,7 @@ def _conversation(office: Company, texts: Sequence[str], documents: Sequence[Doc
         Conversation.objects.create(department=office.hr, owner=office.bob, title=text[:80])
         cited = {"number": 1, "document": str(version.document_id), "version": str(version.id), "ordinal": 0,
                  "title": text, "headings": [text], "locator": {"sheet": text}, "quote": text, "uploader": text,
-                 "uploaded_at": text}  # fmt: skip
+                 "uploaded_at": "2026-11-23T09:30:00+00:00"}  # fmt: skip
         Message.objects.create(conversation=shown, role="person", text=text)
         Message.objects.create(
             conversation=shown, role="assistant", text=f"{text}\n\nSo it says. [1]", citations=[cited]

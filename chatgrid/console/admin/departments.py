@@ -84,7 +84,8 @@ class DepartmentAdmin(ConsoleAdmin):
     change_form_template = "admin/departments/department/change_form.html"
     inlines = (MemberInline,)
     fieldsets = (
-        (None, {"fields": ("name", "slug", "is_active", "instructions", "typed_secrets", "document_review")}),
+        (None, {"fields": ("name", "slug", "is_active", "instructions")}),
+        ("How careful it is", {"fields": ("typed_secrets", "document_review", "moderation")}),
         ("Who answers", {"fields": ("provider", "model")}),
     )
 

@@ -20,6 +20,7 @@ from chatgrid.dev.openai_simulator.state import State
 ROUTES = [
     Route("/v1/chat/completions", endpoints.chat_completions, methods=["POST"]),
     Route("/v1/embeddings", endpoints.create_embeddings, methods=["POST"]),
+    Route("/v1/moderations", endpoints.create_moderation, methods=["POST"]),
     Route("/v1/models", endpoints.list_models, methods=["GET"]),
     Route("/v1/models/{model}", endpoints.retrieve_model, methods=["GET"]),
 ]

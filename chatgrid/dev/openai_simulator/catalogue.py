@@ -22,6 +22,7 @@ class Model:
     dimensions: int = 0
     reasons: bool = False
     always_reasons: bool = False
+    moderates: bool = False
     shutdown_date: str | None = None
     owned_by: str = "system"
 
@@ -41,6 +42,7 @@ MODELS = {
         Model("gpt-4.1-mini", 1_744_318_173, reads=1_014_808, writes=32_768, shutdown_date="2027-01-14"),
         Model("text-embedding-3-small", 1_705_948_997, reads=8_192, dimensions=1536),
         Model("text-embedding-3-large", 1_705_953_180, reads=8_192, dimensions=3072),
+        Model("omni-moderation-latest", 1_731_689_265, reads=32_768, moderates=True),
     )
 }
 
@@ -57,6 +59,13 @@ def find_chat_model(name: object) -> Model:
     model = find_model(name)
     if not model.writes:
         raise ApiError(404, f"`{model.id}` is not a chat model; use it with /v1/embeddings.", param="model")
+    return model
+
+
+def find_moderation_model(name: object) -> Model:
+    model = find_model("omni-moderation-latest" if name is None else name)
+    if not model.moderates:
+        raise invalid(f"`{model.id}` does not moderate; use omni-moderation-latest.", "model")
     return model
 
 

@@ -1,4 +1,4 @@
-"""The four routes of /v1, each from an accepted request to its reply."""
+"""The routes of /v1, each from an accepted request to its reply."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import orjson
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
-from chatgrid.dev.openai_simulator import embeddings, tokens
+from chatgrid.dev.openai_simulator import embeddings, moderation, tokens
 from chatgrid.dev.openai_simulator.catalogue import MODELS, find_model
 from chatgrid.dev.openai_simulator.chat import Turn, completion_body, event_body
 from chatgrid.dev.openai_simulator.exchange import Exchange, one_piece, run_exchange
@@ -19,6 +19,7 @@ from chatgrid.dev.openai_simulator.validation import (
     EmbeddingRequest,
     read_chat_request,
     read_embedding_request,
+    read_moderation_request,
 )
 from chatgrid.dev.openai_simulator.writing import Writing
 
@@ -32,6 +33,10 @@ async def chat_completions(request: Request) -> ASGIApp:
 
 async def create_embeddings(request: Request) -> ASGIApp:
     return await run_exchange(request, Endpoint.EMBEDDINGS, _answer_embeddings)
+
+
+async def create_moderation(request: Request) -> ASGIApp:
+    return await run_exchange(request, Endpoint.MODERATIONS, _answer_moderation)
 
 
 async def list_models(request: Request) -> ASGIApp:
@@ -79,6 +84,12 @@ def _embedding_list(request: EmbeddingRequest, options: Options) -> bytes:
     usage = {"prompt_tokens": request.prompt_tokens, "total_tokens": request.prompt_tokens}
     body = {"object": "list", "data": data, "model": request.model.id, "usage": usage}
     return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+async def _answer_moderation(exchange: Exchange) -> ASGIApp:
+    request = read_moderation_request(exchange.body)
+    exchange.state.fence.allow(exchange.key.fingerprint, request.model.id)
+    return exchange.reply(one_piece(orjson.dumps(moderation.reply_to(request.texts, request.model.id))))
 
 
 async def _answer_models(exchange: Exchange) -> ASGIApp:

@@ -21,6 +21,7 @@ Option = TypeVar("Option", bound=enum.Enum)
 class Endpoint(enum.Enum):
     CHAT = "chat"
     EMBEDDINGS = "embeddings"
+    MODERATIONS = "moderations"
     MODELS = "models"
 
 

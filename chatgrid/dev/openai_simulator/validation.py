@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatgrid.dev.openai_simulator import tokens
-from chatgrid.dev.openai_simulator.catalogue import Model, find_chat_model, find_embedding_model
+from chatgrid.dev.openai_simulator.catalogue import Model, find_chat_model, find_embedding_model, find_moderation_model
 from chatgrid.dev.openai_simulator.errors import ApiError, invalid
 
 CHAT_FIELD_NAMES = """audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens
@@ -17,6 +17,7 @@ service_tier stop store stream stream_options temperature tool_choice tools top_
 web_search_options"""
 CHAT_FIELDS = frozenset(CHAT_FIELD_NAMES.split())
 EMBEDDING_FIELDS = frozenset({"dimensions", "encoding_format", "input", "model", "user"})
+MODERATION_FIELDS = frozenset({"input", "model"})
 NOT_FOR_REASONING = ("stop", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs")
 ONLY_WITHOUT_EFFORT = ("temperature", "top_p")
 ROLES = ("developer", "system", "user", "assistant", "tool", "function")
@@ -47,6 +48,12 @@ class EmbeddingRequest:
     prompt_tokens: int
     dimensions: int
     as_base64: bool
+
+
+@dataclass(frozen=True)
+class ModerationRequest:
+    model: Model
+    texts: list[str]
 
 
 def read_chat_request(body: dict[str, Any]) -> ChatRequest:
@@ -82,6 +89,11 @@ def read_embedding_request(body: dict[str, Any]) -> EmbeddingRequest:
         raise invalid(f"Invalid value: '{encoding}'. Use 'float' or 'base64'.", "encoding_format", "invalid_value")
     dimensions = _dimensions(body, model)
     return EmbeddingRequest(model, texts, _embedding_tokens(texts, model), dimensions, encoding == "base64")
+
+
+def read_moderation_request(body: dict[str, Any]) -> ModerationRequest:
+    _refuse_unknown_fields(body, MODERATION_FIELDS)
+    return ModerationRequest(find_moderation_model(body.get("model")), _texts(body))
 
 
 def _refuse_unknown_fields(body: dict[str, Any], known: frozenset[str]) -> None:

@@ -8,7 +8,7 @@
 --   holds what it will be booked with: its prompt and what it had written at its last renewal.
 -- * The answer's cap is fitted to the least that is left; where that leaves less than the smallest useful answer, the
 --   call is refused with the scope that is in its way. A call without an answer (embedding) has smallest = wanted = 0.
--- * Questions are counted over the last 60 s exactly, not over a calendar minute. Embeddings are not questions.
+-- * Questions are counted over the last 60 s exactly, not over a calendar minute. Embeddings, moderation and trials of the rules are not questions.
 -- * Of a person's limits the nearest counts: own in the department, own anywhere, the department's allowance, the
 --   organization's; two of their own hold both. Every ceiling above holds too. Grants are added to the person's.
 -- * A call belongs to the day in which it was admitted, in the organization's time zone, whenever it ends.
@@ -21,7 +21,7 @@ CREATE FUNCTION limits_member(p_department uuid, p_person uuid) RETURNS uuid LAN
 $$;
 
 CREATE FUNCTION limits_is_question(p_purpose text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT p_purpose NOT IN ('search', 'ingest')
+    SELECT p_purpose NOT IN ('search', 'ingest', 'moderation', 'attack')
 $$;
 
 -- The moments of a scope's questions in the last 60 s. One branch a scope, so that each can use its own index; the
