@@ -8,7 +8,7 @@ Months are shared by all organizations, so two things end at different times:
 Rules for a month:
 - never before 90 days after its last day, whatever a policy says; never under a legal hold of an organization in it;
 - whole seals only, which holds because a seal covers events of one month;
-- it is archived first: every event with its leaf's number and the seals over them, as compressed JSON lines in the
+- it is archived first: every event with its leaf's number as Parquet, and the seals over them as JSON lines, in the
   storage `archive`, read back and verified against the seals before anything else happens;
 - then `record:month_dropped` is written, with the archive's digest, the counts and the seals; and only once that event
   is itself sealed the month is dropped, by a database function that checks all of this again.
@@ -17,14 +17,14 @@ Each step can be repeated; a crash leaves the month standing, and the next run g
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import IO, Any
 
 from django.core.files.base import File
@@ -34,9 +34,8 @@ from psycopg import Connection, sql
 from audit.events import Event
 from audit.merkle import root
 from audit.models import RetentionPolicy
-from audit.rows import sealed_event
 from audit.signing import Seal
-from audit.verify_export import leaf_of, parse
+from audit.verify_export import leaf_of, parquet_events
 from audit.writer import Entry, record_with
 
 MONTHS = """
@@ -68,10 +67,12 @@ class ArchiveDamaged(Exception):
 
 @dataclass(frozen=True)
 class Archived:
-    """What lies in the archive: the object's name, its SHA-256, and how much is in it."""
+    """What lies in the archive: the names of the two objects, their SHA-256, and how much is in them."""
 
     name: str
     sha256: str
+    seals_name: str
+    seals_sha256: str
     events: int
     seals: list[int]
 
@@ -117,59 +118,74 @@ def end_months(connection: Connection[Any], storage: Storage | None = None) -> l
 
 
 def archive(connection: Connection[Any], month: str, storage: Storage) -> Archived:
-    """The month's sealed events and seals as one compressed file, read back. Raises ArchiveDamaged."""
-    with tempfile.TemporaryFile() as file:
-        events, seals = _write(connection, month, file)
-        digest = _digest(file)
-        file.seek(0)
-        name = storage.save(f"record/{month}-{digest[:16]}.jsonl.gz", File(file))
-    with storage.open(name) as stored:
-        verify_archive(stored, digest, events)
-    return Archived(name, digest, events, seals)
+    """The month's sealed events as Parquet and its seals as JSON lines, both read back. Raises ArchiveDamaged."""
+    seals = _seals_of(connection, month)
+    with tempfile.TemporaryFile() as file, tempfile.TemporaryFile() as beside:
+        events = _write_events(connection, month, file)
+        beside.writelines(json.dumps(seal.as_json()).encode() + b"\n" for seal in seals)
+        digest, seals_digest = _digest(file), _digest(beside)
+        name = _save(storage, f"record/{month}-{digest[:16]}.parquet", file)
+        seals_name = _save(storage, f"record/{month}-{digest[:16]}.seals.jsonl", beside)
+    archived = Archived(name, digest, seals_name, seals_digest, events, [seal.n for seal in seals])
+    verify_archive(storage, archived)
+    return archived
 
 
-def verify_archive(stored: IO[bytes], digest: str, events: int) -> None:
-    """Read an archive to its end: digest, count, every event under the root of its seal, every seal signed."""
-    if _digest(stored) != digest:
-        raise ArchiveDamaged("the archive's digest is another than that of what was written")
-    stored.seek(0)
-    with gzip.open(stored, "rt", encoding="utf-8", newline="\n") as lines:
-        seals = {}
-        for line in lines:
-            held = parse(line)
-            if "seals" in held:
-                seals = {int(each["n"]): Seal.from_json(each) for each in held["seals"]}
-                break
-        found = sum(_verify_seal(seals, number, list(group)) for number, group in _by_seal(lines))
-    if found != events:
-        raise ArchiveDamaged(f"{found} events are in the archive, {events} were written")
+def verify_archive(storage: Storage, archived: Archived) -> None:
+    """Read an archive to its end: digests, count, every event under the root of its seal, every seal signed.
+
+    Raises ArchiveDamaged.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        events, seals = Path(name, "events"), Path(name, "seals")
+        _fetch(storage, archived.name, events, archived.sha256)
+        _fetch(storage, archived.seals_name, seals, archived.seals_sha256)
+        with seals.open(encoding="utf-8") as lines:
+            known = {seal.n: seal for seal in map(Seal.from_json, map(json.loads, lines))}
+        by_seal = groupby(parquet_events(events), key=lambda event: int(event["seal"]))
+        found = sum(_verify_seal(known, number, group) for number, group in by_seal)
+    if found != archived.events:
+        raise ArchiveDamaged(f"{found} events are in the archive, {archived.events} were written")
 
 
-def _by_seal(lines: Iterator[str]) -> Iterator[tuple[int, Iterator[dict[str, Any]]]]:
-    return groupby(map(parse, lines), key=lambda event: int(event["seal"]))
+def _fetch(storage: Storage, name: str, place: Path, digest: str) -> None:
+    with storage.open(name) as stored, place.open("wb+") as file:
+        for chunk in stored.chunks():
+            file.write(chunk)
+        if _digest(file) != digest:
+            raise ArchiveDamaged(f"{name} has another digest than what was written")
 
 
-def _verify_seal(seals: dict[int, Seal], number: int, events: list[dict[str, Any]]) -> int:
-    seal = seals.get(number)
-    if seal is None or not seal.is_signed() or root([leaf_of(event) for event in events]) != seal.root:
+def _save(storage: Storage, name: str, file: IO[bytes]) -> str:
+    file.seek(0)
+    return storage.save(name, File(file))
+
+
+def _verify_seal(seals: dict[int, Seal], number: int, events: Iterable[dict[str, Any]]) -> int:
+    seal, leaves = seals.get(number), [leaf_of(event) for event in events]
+    if seal is None or not seal.is_signed() or root(leaves) != seal.root:
         raise ArchiveDamaged(f"what the archive holds under seal {number} is not what was sealed")
-    return len(events)
+    return len(leaves)
 
 
-def _write(connection: Connection[Any], month: str, file: IO[bytes]) -> tuple[int, list[int]]:
-    """First a line with the seals, then a line an event."""
+def _seals_of(connection: Connection[Any], month: str) -> list[Seal]:
     query = sql.SQL(SEALS_OF).format(_inside(month, "at"))
-    seals = [Seal(*row) for row in connection.execute(query)]
+    return [Seal(*row) for row in connection.execute(query)]
+
+
+def _write_events(connection: Connection[Any], month: str, file: IO[bytes]) -> int:
+    """The month's events as Parquet; how many."""
+    from audit.parquet import parquet_of  # a worker that ends no month does not carry the library
+
     count = 0
-    # a fixed time, so that the same contents have the same digest
-    with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as packed:
-        packed.write(json.dumps({"month": month, "seals": [seal.as_json() for seal in seals]}).encode() + b"\n")
-        for line in sealed_event(
-            connection, sql.SQL("{} AND {}").format(_inside(month, "l.at"), _inside(month, "e.at"))
-        ):
-            packed.write(line + b"\n")
-            count += 1
-    return count, [seal.n for seal in seals]
+
+    def take(seq: int, seal: int) -> None:
+        nonlocal count
+        count += 1
+
+    condition = sql.SQL("{} AND {}").format(_inside(month, "l.at"), _inside(month, "e.at"))
+    file.writelines(parquet_of(connection, condition, take))
+    return count
 
 
 def _inside(month: str, column: str) -> sql.Composed:
@@ -192,6 +208,8 @@ def _announce(connection: Connection[Any], month: str, archived: Archived) -> No
             "earlier": _earlier(connection),
             "archive": archived.name,
             "sha256": archived.sha256,
+            "archive_seals": archived.seals_name,
+            "seals_sha256": archived.seals_sha256,
         },
     )
     record_with(connection, entry)

@@ -4,7 +4,7 @@
 
 FOLDER holds the files of an export. The public key comes from elsewhere: the release notes, the console, the anchors. A
 key in the export itself proves nothing. Exit status 0 when every event is as it was sealed, 1 with the first that is
-not, 2 when the files cannot be read.
+not, 2 when the files cannot be read. An export in Parquet alone needs a library to be read: `pip install pyarrow`.
 
 What this proves: each event here stood in the record when its seal was signed, unchanged. What it does not prove: that
 no event was left out, except under a seal whose proof says "whole". `manage.py verify_audit` proves that on the record.
@@ -195,10 +195,25 @@ def events_of(folder: Path) -> Iterator[dict[str, Any]]:
         with (folder / "events.csv").open(encoding="utf-8", newline="") as file:
             yield from map(from_cells, csv.DictReader(file))
         return
+    if (folder / "events.parquet").exists():
+        yield from parquet_events(folder / "events.parquet")
+        return
     with (folder / "events.jsonl").open(encoding="utf-8", newline="\n") as file:
         for line in file:
             event = parse(line)
             yield event.get("unmapped", event)
+
+
+def parquet_events(path: Path) -> Iterator[dict[str, Any]]:
+    """The events of a Parquet file, with times and amounts as the database shows them."""
+    from pyarrow import parquet
+
+    with path.open("rb") as file:
+        for batch in parquet.ParquetFile(file).iter_batches(batch_size=5000):
+            for event in batch.to_pylist():
+                event["at"] = event["at"].strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+                event["cost"] = None if event["cost"] is None else f"{event['cost']:.8f}"
+                yield event
 
 
 def from_cells(row: dict[str, Any]) -> dict[str, Any]:
@@ -315,6 +330,9 @@ def main(arguments: list[str] | None = None) -> int:
     except NotVerified as finding:
         sys.stdout.write(f"NOT VERIFIED. {finding}\n")
         return 1
+    except ImportError:
+        sys.stdout.write("These events are in Parquet: install pyarrow (pip install pyarrow), then verify again.\n")
+        return 2
     except (OSError, ValueError, KeyError, TypeError) as error:
         sys.stdout.write(f"This is no whole export: {type(error).__name__} {error}\n")
         return 2

@@ -42,6 +42,7 @@ class ExportForm(forms.Form):
         choices=[
             (Format.CSV, "CSV, for a spreadsheet"),
             (Format.JSON_LINES, "JSON Lines"),
+            (Format.PARQUET, "Parquet, for a data warehouse"),
             (Format.OCSF, "OCSF, for a SIEM"),
         ],
     )

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from audit.events import Event, Outcome
 from audit.export import Exporter, Filters, Format, export, stream_zip, write_folder
@@ -78,13 +80,24 @@ def exported(record: Record, folder: Path, form: Format = Format.JSON_LINES, **f
     return folder
 
 
-def checked(folder: Path, key: bytes) -> subprocess.CompletedProcess[str]:
-    """As an auditor would: the file out of the export, a bare Python, nothing of ours."""
-    command = [sys.executable, "-I", "-S", str(folder / "verify_export.py"), str(folder), "--public-key", key.hex()]
+TEXT = [form for form in Format if form is not Format.PARQUET]
+
+
+def checked(folder: Path, key: bytes, *, bare: bool = True) -> subprocess.CompletedProcess[str]:
+    """As an auditor would: the file out of the export, a bare Python, nothing of ours and no library."""
+    command = [
+        sys.executable,
+        "-I",
+        *(["-S"] if bare else []),
+        str(folder / "verify_export.py"),
+        str(folder),
+        "--public-key",
+        key.hex(),
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("form", Format)
+@pytest.mark.parametrize("form", TEXT)
 def test_an_export_verifies_with_nothing_but_python_and_the_public_key(
     record: Record, tmp_path: Path, form: Format
 ) -> None:
@@ -94,7 +107,7 @@ def test_an_export_verifies_with_nothing_but_python_and_the_public_key(
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("form", Format)
+@pytest.mark.parametrize("form", TEXT)
 def test_a_changed_event_is_named(record: Record, tmp_path: Path, form: Format) -> None:
     folder = exported(record, tmp_path / "out", form, events=[Event.CALL_ANSWERED])
     file = folder / ("events.csv" if form is Format.CSV else "events.jsonl")
@@ -105,7 +118,7 @@ def test_a_changed_event_is_named(record: Record, tmp_path: Path, form: Format) 
     assert "(number 2): not as it was sealed" in done.stdout
 
 
-@pytest.mark.parametrize("form", Format)
+@pytest.mark.parametrize("form", TEXT)
 def test_a_changed_event_under_a_seal_that_was_exported_whole_is_found(
     record: Record, tmp_path: Path, form: Format
 ) -> None:
@@ -116,6 +129,45 @@ def test_a_changed_event_under_a_seal_that_was_exported_whole_is_found(
     done = checked(folder, record.signer.public_key)
     assert done.returncode == 1
     assert "seal 3: an event was changed" in done.stdout
+
+
+def test_parquet_verifies_where_pyarrow_is_and_says_so_where_it_is_not(record: Record, tmp_path: Path) -> None:
+    folder = exported(record, tmp_path / "out", Format.PARQUET, events=[Event.CALL_ANSWERED])
+    done = checked(folder, record.signer.public_key, bare=False)
+    assert done.stdout == "12 events are as they were sealed\nthe manifest is the one in the record\n", done.stderr
+    done = checked(folder, record.signer.public_key)
+    assert (done.returncode, "install pyarrow" in done.stdout) == (2, True)
+
+
+@pytest.mark.parametrize(("row", "words"), [(0, "(number 2): not as it was sealed"), (-1, "seal 3: an event was")])
+def test_a_changed_event_of_parquet_is_named(record: Record, tmp_path: Path, row: int, words: str) -> None:
+    folder = exported(record, tmp_path / "out", Format.PARQUET, events=[Event.CALL_ANSWERED])
+    table = parquet.read_table(folder / "events.parquet")
+    events = table.to_pylist()
+    events[row]["tokens_input"] += 1
+    parquet.write_table(pyarrow.Table.from_pylist(events, table.schema), folder / "events.parquet")
+    done = checked(folder, record.signer.public_key, bare=False)
+    assert done.returncode == 1
+    assert words in done.stdout
+
+
+def test_parquet_holds_every_value_as_it_was_written(record: Record, tmp_path: Path) -> None:
+    folder = exported(record, tmp_path / "out", Format.PARQUET, events=[Event.CALL_ANSWERED])
+    table = parquet.read_table(folder / "events.parquet")
+    assert table.schema.names == ["seq", "seal", *FIELDS]
+    event = table.to_pylist()[0]
+    assert event["actor_name"] == NASTY
+    assert event["cost"] == Decimal("0.00001230")
+    assert event["tokens_cached"] is None
+    assert event["outcome"] == "answered"
+    assert json.loads(event["details"])["text"] == NASTY
+    assert event["at"].tzinfo is not None
+
+
+def test_parquet_of_nothing_is_a_file_with_columns_and_no_rows(record: Record, tmp_path: Path) -> None:
+    folder = exported(record, tmp_path / "out", Format.PARQUET, model="no such model")
+    assert parquet.read_table(folder / "events.parquet").num_rows == 0
+    assert checked(folder, record.signer.public_key, bare=False).returncode == 0
 
 
 def test_an_event_that_was_taken_out_is_missed(record: Record, tmp_path: Path) -> None:

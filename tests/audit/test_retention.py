@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.files.storage import FileSystemStorage
 from django.db import IntegrityError, connection, transaction
 from django.forms import modelform_factory
+from pyarrow import parquet
 
 from audit.events import Event
 from audit.models import LegalHold, RetentionPolicy
@@ -138,7 +139,7 @@ def test_an_event_that_comes_after_the_archive_means_a_new_archive(record: Recor
     record.seal()
     first = set(storage.listdir("record")[1])
     run(record, storage)
-    assert len(set(storage.listdir("record")[1]) - first) == 1
+    assert len(set(storage.listdir("record")[1]) - first) == 2  # events and seals
     record.seal()
     run(record, storage)
     record.seal()
@@ -193,12 +194,34 @@ def test_a_damaged_archive_is_noticed(record: Record, storage: FileSystemStorage
     month = record.ask("SELECT to_char(min(at), 'YYYY_MM') FROM audit_event")
     with record.as_role(RETENTION) as role:
         archived = archive(role, month, storage)
-    path = Path(storage.path(archived.name))
-    whole = path.read_bytes()
-    path.chmod(0o600)
-    path.write_bytes(whole[:-9] + b"\x00" + whole[-8:])
-    with storage.open(archived.name) as stored, pytest.raises(ArchiveDamaged):
-        verify_archive(stored, archived.sha256, archived.events)
+    verify_archive(storage, archived)
+    for name in (archived.name, archived.seals_name):
+        path = Path(storage.path(name))
+        whole = path.read_bytes()
+        path.chmod(0o600)
+        path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+        with pytest.raises(ArchiveDamaged, match="another digest"):
+            verify_archive(storage, archived)
+        path.write_bytes(whole)
+
+
+def test_an_archive_whose_events_are_not_those_that_were_sealed_ends_no_month(
+    record: Record, storage: FileSystemStorage
+) -> None:
+    month = record.ask("SELECT to_char(min(at), 'YYYY_MM') FROM audit_event")
+    record.tamper("UPDATE audit_event SET actor_name = 'Somebody' WHERE at = (SELECT min(at) FROM audit_event)")
+    with record.as_role(RETENTION) as role, pytest.raises(ArchiveDamaged, match="not what was sealed"):
+        archive(role, month, storage)
+
+
+def test_an_archive_is_read_with_any_parquet_reader(record: Record, storage: FileSystemStorage) -> None:
+    month = record.ask("SELECT to_char(min(at), 'YYYY_MM') FROM audit_event")
+    with record.as_role(RETENTION) as role:
+        archived = archive(role, month, storage)
+    table = parquet.read_table(storage.path(archived.name))
+    assert table.num_rows == archived.events > 0
+    assert set(table.column("event").to_pylist()) == {"account:signed_in"}
+    assert table.column("organization_id").to_pylist() == [str(SHORT)] * archived.events
 
 
 def test_texts_end_with_their_own_company_and_their_events_stay(record: Record) -> None:
