@@ -30,6 +30,7 @@ class Event(TextChoices):
     DOCUMENT_HELD = "document:held", "A document waits until somebody has read its text"
     DOCUMENT_APPROVED = "document:approved", "A held document was read and approved"
     DOCUMENT_REJECTED = "document:rejected", "A held document was read and rejected"
+    DOCUMENT_CANCELLED = "document:cancelled", "A person ended the reading of a document"
     DOCUMENT_DELETED = "document:deleted", "A document was deleted"
     DOCUMENT_DOWNLOADED = "document:downloaded", "An original was downloaded"
 

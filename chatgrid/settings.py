@@ -212,8 +212,13 @@ MODERATION_MODEL = read_str("CHATGRID_MODERATION_MODEL", "omni-moderation-latest
 # --- documents ----------------------------------------------------------------------------------------------------
 MEDIA_ROOT = DATA_FOLDER / "originals"
 UPLOAD_BYTES = read_int("CHATGRID_UPLOAD_BYTES", 50 * 1024 * 1024)  # the largest single file
+# what a department may keep where IT has not set it on the department
+DEPARTMENT_FILES = read_int("CHATGRID_DEPARTMENT_FILES", 20_000)
+DEPARTMENT_BYTES = read_int("CHATGRID_DEPARTMENT_BYTES", 50 * 1024**3)
+INGEST_PARALLEL = read_int("CHATGRID_INGEST_PARALLEL", 4)  # files of one department in the queue or being read
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
-DATA_UPLOAD_MAX_NUMBER_FILES = 100
+DATA_UPLOAD_MAX_NUMBER_FILES = 1000  # a folder, in a browser without JavaScript
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 5000  # as many rows as a page of documents has, chosen at once
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 # --- pages --------------------------------------------------------------------------------------------------------

@@ -161,6 +161,14 @@ class Department(models.Model):
     store_server = models.ForeignKey(StoreServer, on_delete=models.PROTECT, null=True, blank=True)
     store_ready = models.BooleanField(default=False, editable=False)
     store_failure = models.CharField(max_length=400, blank=True, editable=False, help_text="Why it was not made yet.")
+    files_allowed = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="How many files its documents may be, older versions counted. Empty: what the settings say.",
+    )
+    bytes_allowed = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text="How many bytes these files may be together. Empty: what the settings say."
+    )
 
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership", related_name="departments")
 

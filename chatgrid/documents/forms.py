@@ -30,9 +30,16 @@ class UploadForm(forms.Form):
 
     documents = SeveralFilesField(allow_empty_file=True)  # an empty file gets its sentence from accept_upload
     replaces = forms.UUIDField(required=False)
+    folder = forms.CharField(required=False, max_length=4000)  # where a script found the file: a label
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if cleaned.get("replaces") and len(cleaned.get("documents", [])) > 1:
             raise forms.ValidationError("Choose one file: it becomes the new version of this document.")
         return cleaned
+
+
+class ReviewForm(forms.Form):
+    """The day of a document's review; none takes it away."""
+
+    review_on = forms.DateField(required=False)

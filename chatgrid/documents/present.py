@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
-from departments.documents.records import StoredPassage
+from django.template.defaultfilters import filesizeformat
+from django.utils import timezone
+
+from departments.documents.listing import Facets, Queue
+from departments.documents.quotas import Usage
+from departments.documents.records import Document, DocumentVersion, State, StoredPassage
+
+NEARLY_FULL = 80  # percent of what a department may keep
 
 
 @dataclass(frozen=True)
@@ -66,3 +74,90 @@ def shown_passages(passages: Iterable[StoredPassage]) -> list[ShownPassage]:
 def heading_of(path: Sequence[str]) -> str:
     """["Travel", "Meals"] as "Travel › Meals"."""
     return " › ".join(path)
+
+
+@dataclass(frozen=True)
+class ShownDocument:
+    """A row of the list. `percent` is None where nothing is measured; `left` and `cost` are words, or empty."""
+
+    document: Document
+    percent: int | None
+    left: str
+    cost: str
+
+    @property
+    def version(self) -> DocumentVersion:
+        return self.document.latest
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The line above the list: how far everything is, and how full the department is."""
+
+    ready: int
+    working: int
+    failed: int
+    total: int
+    left: str
+    room: str
+    percent_full: int
+
+    @classmethod
+    def of(cls, facets: Facets, queue: Queue, usage: Usage) -> Summary:
+        """The summary of one look at a store."""
+        return cls(
+            ready=facets.of("ready"),
+            working=facets.of("working"),
+            failed=facets.of("failed"),
+            total=facets.total,
+            left=duration(queue.seconds_left),
+            room=f"{filesizeformat(usage.bytes)} of {filesizeformat(usage.room.bytes)}, "
+            f"{usage.files:,} of {usage.room.files:,} files",
+            percent_full=usage.percent,
+        )
+
+    @property
+    def is_nearly_full(self) -> bool:
+        return self.percent_full >= NEARLY_FULL
+
+
+def shown_document(document: Document, queue: Queue) -> ShownDocument:
+    """A document as its row shows it."""
+    version = document.latest
+    return ShownDocument(document, _percent(version), _left(version, queue), dollars(version.cost))
+
+
+def dollars(amount: Decimal) -> str:
+    """US dollars in words: "$1.20", "$0.0042", "under $0.0001"; empty for nothing."""
+    if not amount:
+        return ""
+    if amount < Decimal("0.0001"):
+        return "under $0.0001"
+    return f"${amount:.2f}" if amount >= 1 else f"${amount:.4f}"
+
+
+def duration(seconds: float | None) -> str:
+    """About how long, in words; empty where nobody can tell."""
+    if seconds is None:
+        return ""
+    for size, word in ((3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            number = round(seconds / size)
+            return f"about {number} {word}{'' if number == 1 else 's'}"
+    return "less than a minute"
+
+
+def _percent(version: DocumentVersion) -> int | None:
+    if version.state is not State.EMBEDDING or not version.foreseen:
+        return None
+    return int(100 * version.embedded / version.foreseen)
+
+
+def _left(version: DocumentVersion, queue: Queue) -> str:
+    """How long until it is ready: from its own speed while it is indexed, from the queue's while it waits."""
+    if version.state is State.RECEIVED and not version.retry_at:
+        return duration(queue.seconds_until(version.id))
+    if version.state is not State.EMBEDDING or not version.embedded or version.started_at is None:
+        return ""
+    spent = (timezone.now() - version.started_at).total_seconds()
+    return duration(spent * (version.foreseen - version.embedded) / version.embedded)

@@ -18,8 +18,8 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
+from chatgrid.documents.common import with_store
 from chatgrid.documents.present import Pager
-from chatgrid.documents.views import with_store
 from departments.access import NotFound, access_department
 from departments.documents import held, review
 from departments.documents.held import Held, HeldBlock

@@ -14,6 +14,8 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy
@@ -42,16 +44,33 @@ BATCH_TOKENS = 100_000
 Vector = list[float]
 
 
-async def embed(department: Department, caller: Caller, texts: Sequence[str], *, purpose: Purpose) -> list[Vector]:
-    """One vector for each text. Raises CallRefused (a budget) or CallFailed; batches before that one are paid for."""
+@dataclass
+class Spent:
+    """What calls cost in all, added up while they are made. Dollars stay 0 where the model's price is unknown."""
+
+    tokens: int = 0
+    dollars: Decimal = Decimal(0)
+
+    def add(self, result: Result) -> None:
+        self.tokens += result.usage.prompt
+        self.dollars += result.cost or 0
+
+
+async def embed(
+    department: Department, caller: Caller, texts: Sequence[str], *, purpose: Purpose, spent: Spent | None = None
+) -> list[Vector]:
+    """One vector for each text; what they cost is added to `spent`.
+
+    Raises CallRefused (a budget) or CallFailed; batches before that one are paid for.
+    """
     vectors: list[Vector] = []
     for batch, tokens in _batches(texts):
-        vectors += await _embed_batch(department, caller, batch, tokens, purpose)
+        vectors += await _embed_batch(department, caller, batch, tokens, purpose, spent or Spent())
     return vectors
 
 
 async def _embed_batch(
-    department: Department, caller: Caller, batch: list[str], tokens: int, purpose: Purpose
+    department: Department, caller: Caller, batch: list[str], tokens: int, purpose: Purpose, spent: Spent
 ) -> list[Vector]:
     provider, its_key = await key.resolve(department, caller, purpose)
     async with needs_the_record():
@@ -80,7 +99,9 @@ async def _embed_batch(
         raise
     finally:
         hold.end(ABANDONED)
-        await finished(settle_and_record(hold.booking, _result(hold, model, response)))
+        result = _result(hold, model, response)
+        spent.add(result)
+        await finished(settle_and_record(hold.booking, result))
     return vectors
 
 

@@ -8,6 +8,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -42,6 +43,15 @@ async def delete_document(
             return None
         receipts = [await _finish(store, deletion, address) for deletion in await store.list_withdrawn(document_id)]
     return receipts[0] if receipts else None
+
+
+async def withdraw_documents(department: Department, person: Person, document_ids: Sequence[UUID]) -> int:
+    """Takes many documents out of everything at once; how many there were. The sweep removes their files.
+
+    The receipt of each is written when its files are gone, within seconds. Raises StoreDown.
+    """
+    async with open_store(department) as store:
+        return sum([await store.withdraw(document_id, person.id, person.name) for document_id in document_ids])
 
 
 async def finish_deletions(store: Store) -> int:

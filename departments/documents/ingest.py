@@ -2,8 +2,8 @@
 
 Rules:
 - The original is stored first, then its row is written: what a person was told is there, is there.
-- The row is the outbox. Publishing the task only makes it quicker: a broker that is away costs an upload at most
-  `PUBLISH_SECONDS`, and the sweep finds the row (departments/documents/tasks.py).
+- The row is the outbox. Publishing the task only makes it quicker (departments/documents/publishing.py); the sweep
+  finds every row (departments/documents/tasks.py).
 - A worker claims a version by a conditional update and keeps the claim by a heartbeat; a worker that dies stops
   renewing, and after the lease the version is taken up again, at most `MOST_ATTEMPTS` times.
 - Vectors are kept batch by batch as drafts, so an attempt that was broken off is not paid for twice.
@@ -18,10 +18,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import time
-import unicodedata
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
@@ -31,40 +27,40 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.utils import timezone
-from kombu.exceptions import OperationalError
 
 from audit.database import DatabaseDown
 from audit.events import Event
 from audit.writer import arecord
 from departments.calls.caller import CallEndedEarly, Caller, Purpose
-from departments.calls.embeddings import embed
+from departments.calls.embeddings import Spent, embed
 from departments.documents.chunks import Passage, chunk, embedded_text
+from departments.documents.claims import give_back, heartbeat
 from departments.documents.events import document_entry
 from departments.documents.extract import Extracted, ExtractionFailed, Reason, extract
 from departments.documents.held import SCANNED, hold, must_wait
+from departments.documents.names import LONGEST_NAME, clean_filename, clean_folder
 from departments.documents.originals import delete_original, digest_of, local_copy, save_original
+from departments.documents.publishing import publish_due
+from departments.documents.quotas import no_room, room_of
 from departments.documents.records import Claim, DocumentVersion, Draft, NewVersion
-from departments.documents.store import LEASE_SECONDS, ClaimLost, Store, StoreDown, open_store
+from departments.documents.rows import NoRoom
+from departments.documents.store import ClaimLost, Store, StoreDown, open_store
 from departments.http import Person
 from departments.models import Department
 from departments.prompts.scanner import scan_thoroughly
 
-HEARTBEAT_SECONDS = LEASE_SECONDS / 4
-PUBLISH_SECONDS = 1.0
-BROKER_PAUSE_SECONDS = 5.0
 EMBED_AT_ONCE = 128  # passages; what a crash may cost
 LONGEST_WAIT = timedelta(minutes=15)  # a budget that was raised is noticed after this at the latest
-LONGEST_NAME = 200
 
 TOO_LARGE = "This file is larger than {megabytes} MB. Split it or remove pictures and upload the parts."
 EMPTY = "This file is empty. Check that it is the right one and upload it again."
 NOTHING_TO_REPLACE = "The document that this file should replace is not there any more. Upload it as a new one."
 ORIGINAL_GONE = "The stored file is missing. Upload it again; tell IT if it happens twice."
+CANCELLED = "Cancelled by {name} before it was read. Try again to have it read after all, or delete it."
 UNEXPECTED = "Something went wrong while this file was read. Try again; if it stays so, tell IT."
 KILLS_WORKERS = "Reading this file ended the reader three times. Save it in a simpler form and upload it again."
 
 logger = logging.getLogger(__name__)
-_broker_away_until = 0.0
 
 
 class UploadRefused(Exception):
@@ -104,10 +100,12 @@ async def accept_upload(
     *,
     address: str = "",
     replaces: UUID | None = None,
+    folder: str = "",
 ) -> Upload:
     """Stores a file and has it read in the background. `replaces` is the document of which it is a new version.
 
-    Raises UploadRefused, StoreDown or DatabaseDown; then nothing was kept.
+    `folder` is where it stood among the files that came with it, a label like the name. Raises UploadRefused, StoreDown
+    or DatabaseDown; then nothing was kept.
     """
     _require_size(content)
     async with open_store(department) as store:
@@ -115,52 +113,33 @@ async def accept_upload(
         present = await store.find_content(digest)
         if present is not None and replaces in {None, present.document_id}:
             return Upload(present, is_duplicate=True)
-        new = await _store_original(store, person, clean_filename(filename), content, digest, replaces)
+        place = clean_folder(folder), clean_filename(filename)
+        new = await _store_original(store, person, place, content, digest, replaces)
         version = await _add_row(store, new, person, address)
-    await publish_task(department, version.id)
+        await publish_due(store)
     return Upload(version, is_duplicate=False)
 
 
 async def retry_document(department: Department, person: Person, document_id: UUID) -> bool:
     """Reads the newest version again if it failed or waits; False if there is nothing to try again."""
     async with open_store(department) as store:
-        version_id = await store.retry(document_id)
-    if version_id is None:
-        return False
-    logger.info("document %s of department %s is tried again for person %s", document_id, department.pk, person.id)
-    await publish_task(department, version_id)
+        if await store.retry(document_id) is None:
+            return False
+        logger.info("document %s of department %s is tried again for person %s", document_id, department.pk, person.id)
+        await publish_due(store)
     return True
 
 
-def clean_filename(name: str) -> str:
-    """A name fit to be shown: the last part of any path, without control characters, at most `LONGEST_NAME` long.
-
-    It never becomes part of a path of ours.
-    """
-    last = PurePosixPath(name.replace("\\", "/")).name
-    shown = "".join(character for character in last if unicodedata.category(character)[0] != "C").strip()
-    stem, dot, extension = shown.rpartition(".")
-    if len(shown) > LONGEST_NAME and dot and len(extension) < 10:
-        shown = f"{stem[: LONGEST_NAME - len(extension) - 1]}.{extension}"
-    return shown[:LONGEST_NAME] or "document"
-
-
-async def publish_task(department: Department, version_id: UUID) -> None:
-    """Tells the workers, if that can be done at once."""
-    global _broker_away_until
-    if time.monotonic() < _broker_away_until:
-        return
-    try:
-        await asyncio.wait_for(asyncio.to_thread(_publish, str(department.pk), str(version_id)), PUBLISH_SECONDS)
-    except (OSError, TimeoutError, OperationalError) as error:
-        _broker_away_until = time.monotonic() + BROKER_PAUSE_SECONDS
-        logger.warning("the broker takes no tasks (%r); the sweep will find document version %s", error, version_id)
-
-
-def _publish(department_id: str, version_id: str) -> None:
-    from departments.documents import tasks
-
-    tasks.ingest.apply_async((department_id, version_id), retry=False)
+async def cancel_document(department: Department, person: Person, document_id: UUID, *, address: str = "") -> bool:
+    """Ends the reading of the newest version; False if it has ended already. An older version stays in use."""
+    async with open_store(department) as store:
+        version_id = await store.cancel(document_id, CANCELLED.format(name=person.name))
+        version = await store.get_version(version_id) if version_id else None
+        if version is None:
+            return False
+        await arecord(document_entry(Event.DOCUMENT_CANCELLED, department, version, person=person, address=address))
+        await publish_due(store)
+    return True
 
 
 def _require_size(content: UploadedFile[Any]) -> None:
@@ -171,8 +150,14 @@ def _require_size(content: UploadedFile[Any]) -> None:
 
 
 async def _store_original(
-    store: Store, person: Person, filename: str, content: UploadedFile[Any], digest: str, replaces: UUID | None
+    store: Store,
+    person: Person,
+    place: tuple[str, str],
+    content: UploadedFile[Any],
+    digest: str,
+    replaces: UUID | None,
 ) -> NewVersion:
+    folder, filename = place
     key = await asyncio.to_thread(save_original, store.department, content)
     return NewVersion(
         version_id=uuid4(),
@@ -184,17 +169,21 @@ async def _store_original(
         bytes=content.size or 0,
         uploader_id=person.id,
         uploader_name=person.name,
+        folder=folder,
     )
 
 
 async def _add_row(store: Store, new: NewVersion, person: Person, address: str) -> DocumentVersion:
     """The row and its event; without both the original goes too."""
     try:
-        async with store.adding(new) as version:
+        async with store.adding(new, room_of(store.department)) as version:
             if version is None:
                 raise UploadRefused(NOTHING_TO_REPLACE)
             uploaded = Event.DOCUMENT_UPLOADED
             await arecord(document_entry(uploaded, store.department, version, person=person, address=address))
+    except NoRoom:
+        await asyncio.to_thread(delete_original, new.original_key)
+        raise UploadRefused(await no_room(store)) from None
     except (UploadRefused, StoreDown, DatabaseDown):
         await asyncio.to_thread(delete_original, new.original_key)
         raise
@@ -211,13 +200,17 @@ async def ingest_version(department: Department, version_id: UUID) -> None:
     """
     async with open_store(department) as store:
         claim = await store.claim(version_id)
-        if claim is None:
-            return
         try:
-            async with _heartbeat(store, claim):
-                await _work(store, claim)
+            if claim is not None:
+                async with heartbeat(store, claim):
+                    await _work(store, claim)
         except ClaimLost:
-            logger.info("document version %s was taken over or deleted", version_id)
+            logger.info("document version %s was taken over, cancelled or deleted", version_id)
+        except StoreDown:
+            if claim is not None:
+                await give_back(store, claim)
+            raise
+        await publish_due(store)
 
 
 async def _work(store: Store, claim: Claim) -> None:
@@ -270,10 +263,13 @@ async def _embed(store: Store, claim: Claim, text: Text) -> None:
         labels=text.labels,
         model=settings.EMBEDDING_MODEL,
         dimensions=settings.EMBEDDING_DIMENSIONS,
+        foreseen=len(text.passages),
     )
     missing = await _missing(store, claim, text.title, text.passages)
     for at in range(0, len(missing), EMBED_AT_ONCE):
-        await _embed_some(store, claim, text.title, missing[at : at + EMBED_AT_ONCE])
+        some = missing[at : at + EMBED_AT_ONCE]
+        embedded = len(text.passages) - len(missing) + at + len(some)
+        await _embed_some(store, claim, text.title, some, embedded=embedded)
 
 
 def _extract(version: DocumentVersion) -> Extracted:
@@ -304,12 +300,13 @@ async def _missing(store: Store, claim: Claim, title: str, passages: list[Passag
     return [passage for passage in passages if passage.ordinal not in fitting]
 
 
-async def _embed_some(store: Store, claim: Claim, title: str, passages: list[Passage]) -> None:
+async def _embed_some(store: Store, claim: Claim, title: str, passages: list[Passage], *, embedded: int) -> None:
     texts = [embedded_text(passage, title) for passage in passages]
     caller = Caller(claim.version.uploader_id, claim.version.uploader_name)
-    vectors = await embed(store.department, caller, texts, purpose=Purpose.INGEST)
+    spent = Spent()
+    vectors = await embed(store.department, caller, texts, purpose=Purpose.INGEST, spent=spent)
     drafts = [make_draft(*row) for row in zip(passages, texts, vectors, strict=True)]
-    await store.save_drafts(claim, drafts)
+    await store.save_drafts(claim, drafts, embedded=embedded, cost=spent.dollars)
 
 
 def make_draft(passage: Passage, text: str, vector: list[float]) -> Draft:
@@ -347,25 +344,3 @@ def _later(claim: Claim, retry_at: datetime | None) -> datetime:
     pause = min(timedelta(seconds=15) * 2 ** min(claim.version.postponed, 10), LONGEST_WAIT)
     at = timezone.now() + pause
     return min(max(retry_at, timezone.now()), timezone.now() + LONGEST_WAIT) if retry_at else at
-
-
-@asynccontextmanager
-async def _heartbeat(store: Store, claim: Claim) -> AsyncIterator[None]:
-    """Renews the claim for as long as the block runs."""
-    beating = asyncio.create_task(_renew_forever(store, claim))
-    try:
-        yield
-    finally:
-        beating.cancel()
-        await asyncio.gather(beating, return_exceptions=True)
-
-
-async def _renew_forever(store: Store, claim: Claim) -> None:
-    while True:
-        await asyncio.sleep(HEARTBEAT_SECONDS)
-        try:
-            await store.renew(claim)
-        except StoreDown:
-            logger.warning("the claim on document version %s could not be renewed", claim.version.id)
-        except ClaimLost:
-            return  # the next step of the work finds out by itself

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 
 class State(StrEnum):
-    """Where a version stands. `live`, `failed`, `rejected` and `deleted` are ends; only a person leads
-    out of `failed` and `held`."""
+    """Where a version stands. Without a person nothing leads out of any state but the three of WORKING."""
 
     RECEIVED = "received"
     EXTRACTING = "extracting"
     EMBEDDING = "embedding"
     LIVE = "live"
     FAILED = "failed"
+    CANCELLED = "cancelled"
     DELETED = "deleted"
     HELD = "held"  # until a person has read its text (departments/documents/held.py)
     REJECTED = "rejected"
@@ -41,6 +42,7 @@ LABELS = {
     State.EMBEDDING: "Indexing",
     State.LIVE: "Ready",
     State.FAILED: "Failed",
+    State.CANCELLED: "Cancelled",
     State.DELETED: "Deleted",
     State.HELD: "In review",
     State.REJECTED: "Rejected",
@@ -49,7 +51,11 @@ LABELS = {
 
 @dataclass(frozen=True)
 class DocumentVersion:
-    """One uploaded file. `sentence` says why it waits or failed and what to do; `is_current`: it is searched now."""
+    """One uploaded file. `sentence` says why it waits or failed and what to do; `is_current`: it is searched now.
+
+    `embedded` of `foreseen` passages have a vector; `cost` is what they cost, in US dollars; `folder` is where it stood
+    in the folder that was dropped or is synchronised, for people to tell files of one name apart.
+    """
 
     id: UUID
     document_id: UUID
@@ -73,11 +79,20 @@ class DocumentVersion:
     finished_at: datetime | None
     labels: list[str]
     is_current: bool
+    folder: str = ""
+    foreseen: int = 0
+    embedded: int = 0
+    cost: Decimal = Decimal(0)
+    started_at: datetime | None = None
+    changed_at: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Document:
-    """A document with its newest version; `live` if any of its versions can be asked about."""
+    """A document with its newest version; `live` if any of its versions can be asked about.
+
+    `review_on` is the day on which somebody wanted to look at it again.
+    """
 
     id: UUID
     title: str
@@ -85,6 +100,7 @@ class Document:
     created_at: datetime
     live: bool
     latest: DocumentVersion
+    review_on: date | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +134,15 @@ class NewVersion:
     bytes: int
     uploader_id: UUID
     uploader_name: str
+    folder: str = ""
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many files, all versions counted, and how many bytes of them a department may keep."""
+
+    files: int
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -174,7 +199,7 @@ class CitedPassage(StoredPassage):
 
 @dataclass(frozen=True)
 class Counts:
-    """How much a store holds. Passages are the searched ones; bytes are those of all originals."""
+    """How much a store holds. Passages are the searched ones; versions and bytes are those of all originals."""
 
     documents: int = 0
     live: int = 0
@@ -182,6 +207,7 @@ class Counts:
     failed: int = 0
     passages: int = 0
     bytes: int = 0
+    versions: int = 0
 
 
 @dataclass(frozen=True)

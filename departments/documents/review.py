@@ -15,7 +15,7 @@ from uuid import UUID
 from audit.events import Event
 from audit.writer import arecord
 from departments.documents.events import document_entry
-from departments.documents.ingest import publish_task
+from departments.documents.publishing import publish_due
 from departments.documents.records import DocumentVersion
 from departments.documents.store import Store, open_store
 from departments.http import Person
@@ -34,7 +34,7 @@ _DECIDE = """
 _APPROVE = """
     UPDATE version SET
         state = 'received', sentence = '', attempts = 0, postponed = 0, queued = 0, retry_at = NULL, finished_at = NULL,
-        queue_again_at = clock_timestamp() + interval '10 seconds'
+        queue_again_at = clock_timestamp()
     WHERE id = %(id)s AND state = 'held'
 """
 _REJECT = """
@@ -56,8 +56,8 @@ async def approve(department: Department, person: Person, version_id: UUID, reas
     """
     async with open_store(department) as store:
         decided = await _decide(store, person, version_id, reason, address, Event.DOCUMENT_APPROVED)
-    if decided:
-        await publish_task(department, version_id)
+        if decided:
+            await publish_due(store)
     return decided
 
 

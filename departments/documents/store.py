@@ -15,12 +15,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import psycopg
-from pgvector import HalfVector
-from psycopg.types.json import Jsonb
 from psycopg_pool import PoolTimeout
 
 from departments.documents import statements
@@ -37,8 +36,16 @@ from departments.documents.records import (
     DocumentVersion,
     Draft,
     NewVersion,
-    State,
+    Room,
     StoredPassage,
+)
+from departments.documents.rows import (
+    add_version,
+    as_version,
+    copy_drafts,
+    document_for,
+    require_room,
+    with_latest,
 )
 from departments.keys.vaults import VaultError
 from departments.models import Department
@@ -48,7 +55,13 @@ MOST_ATTEMPTS = 3
 # Below this an exact scan is as fast as an HNSW index (reference: measured with pgvector 0.8).
 INDEX_FROM = 2000
 
+# what a page or a worker of this release asks of a store that has not been upgraded to it
+OUTDATED = (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction)
+
 DOWN = "The documents of this department cannot be reached right now. Try again in a minute; IT has been told."
+BEHIND = (
+    "The documents of this department are being upgraded. Try again in a minute; IT runs `manage.py upgrade_stores`."
+)
 NOT_MADE = "This department has no document store yet. IT can make one in the console, under Departments."
 
 
@@ -102,6 +115,8 @@ class Store:
             raise StoreDown from error
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise StoreDown from error
+        except OUTDATED as error:
+            raise StoreDown(BEHIND) from error
 
     # -- reading
 
@@ -111,31 +126,31 @@ class Store:
         async with self.connection() as held:
             total = await (await held.execute(statements.COUNT_DOCUMENTS, asked)).fetchone()
             rows = await (await held.execute(statements.LIST_DOCUMENTS, asked)).fetchall()
-            documents = await _with_latest(held, rows)
+            documents = await with_latest(held, rows)
         return DocumentPage(documents, total["total"] if total else 0, offset, limit)
 
     async def get_documents(self, document_ids: Sequence[UUID]) -> list[Document]:
         """These documents in the same order; those that are not there are left out."""
         async with self.connection() as held:
             rows = await (await held.execute(statements.DOCUMENTS, [list(document_ids), list(document_ids)])).fetchall()
-            return await _with_latest(held, rows)
+            return await with_latest(held, rows)
 
     async def get_document(self, document_id: UUID) -> DocumentDetail | None:
         """A document with all its versions, newest first."""
         documents = await self.get_documents([document_id])
         if not documents:
             return None
-        versions = [_version(row) for row in await self._all(statements.VERSIONS_OF, [document_id])]
+        versions = [as_version(row) for row in await self._all(statements.VERSIONS_OF, [document_id])]
         return DocumentDetail(documents[0], versions)
 
     async def get_version(self, version_id: UUID) -> DocumentVersion | None:
         row = await self._one(statements.VERSION, [version_id])
-        return _version(row) if row else None
+        return as_version(row) if row else None
 
     async def find_content(self, sha256: str) -> DocumentVersion | None:
         """A version with the same bytes that is searched or on its way to be."""
         row = await self._one(statements.SAME_CONTENT, [sha256])
-        return _version(row) if row else None
+        return as_version(row) if row else None
 
     async def list_passages(self, version_id: UUID, *, offset: int = 0, limit: int = 200) -> list[StoredPassage]:
         """The passages of a version in reading order."""
@@ -158,25 +173,36 @@ class Store:
     # -- what comes in
 
     @asynccontextmanager
-    async def adding(self, new: NewVersion) -> AsyncIterator[DocumentVersion | None]:
+    async def adding(self, new: NewVersion, room: Room | None = None) -> AsyncIterator[DocumentVersion | None]:
         """A document, or one more version of `new.document_id` (None: there is no such document), waiting to be read.
 
-        It is there when the block ends without an exception: what must not be missing beside it is written inside.
+        Raises NoRoom where the department has as much as `room` allows. It is there when the block ends without an
+        exception: what must not be missing beside it is written inside.
         """
         async with self.connection() as held, held.transaction():
-            document_id = await _document_for(held, new)
-            yield await _add_version(held, new, document_id) if document_id else None
+            if room is not None:
+                await require_room(held, room, new.bytes)
+            document_id = await document_for(held, new)
+            yield await add_version(held, new, document_id) if document_id else None
+
+    async def cancel(self, document_id: UUID, sentence: str) -> UUID | None:
+        """Ends the reading of the newest version; its id, or None where nothing waits or is being read."""
+        row = await self._one(statements.CANCEL, {"id": document_id, "sentence": sentence})
+        return row["id"] if row else None
 
     async def retry(self, document_id: UUID) -> UUID | None:
-        """Starts the newest version again if it failed or waits for a later time; its id, or None."""
+        """Starts the newest version again if it failed, was cancelled or waits for a later time; its id, or None."""
         row = await self._one(statements.RETRY, [document_id])
         return row["id"] if row else None
 
     # -- what workers do
 
-    async def queue_due(self, limit: int) -> list[UUID]:
-        """Versions whose task should be published (again) now; each is not given again for a minute or more."""
-        return [row["id"] for row in await self._all(statements.QUEUE_DUE, [limit])]
+    async def queue_due(self, parallel: int) -> list[UUID]:
+        """Versions whose task should be published (again) now, so that at most `parallel` are queued or being read.
+
+        Each is not given again for a minute or more.
+        """
+        return [row["id"] for row in await self._all(statements.QUEUE_DUE, [parallel])]
 
     async def fail_exhausted(self, sentence: str) -> list[DocumentVersion]:
         """Ends the versions whose worker died every time."""
@@ -197,13 +223,20 @@ class Store:
         await self._held(statements.RENEW, claim, lease=LEASE_SECONDS)
 
     async def start_embedding(
-        self, claim: Claim, *, kind: str, title: str, pages: int | None, labels: list[str], model: str, dimensions: int
+        self,
+        claim: Claim,
+        *,
+        kind: str,
+        title: str,
+        pages: int | None,
+        labels: list[str],
+        model: str,
+        dimensions: int,
+        foreseen: int,
     ) -> None:
-        """The text is there: what was found about the file is noted and the vectors come next."""
-        vectors = {"model": model, "dimensions": dimensions}
-        await self._held(
-            statements.START_EMBEDDING, claim, kind=kind, title=title, pages=pages, labels=labels, **vectors
-        )
+        """The text is there: what was found about the file is noted and `foreseen` vectors come next."""
+        found = {"kind": kind, "title": title, "pages": pages, "labels": labels, "foreseen": foreseen}
+        await self._held(statements.START_EMBEDDING, claim, model=model, dimensions=dimensions, **found)
 
     async def kept_drafts(self, claim: Claim) -> dict[int, str]:
         """Digests by ordinal of the drafts that an earlier attempt left."""
@@ -215,14 +248,20 @@ class Store:
             asked = {"id": claim.version.id, "claim": claim.id, "ordinals": list(ordinals)}
             await held.execute(statements.DROP_DRAFTS, asked)
 
-    async def save_drafts(self, claim: Claim, drafts: Sequence[Draft]) -> None:
-        """Keeps embedded passages, so that a crash does not pay for them twice."""
+    async def save_drafts(
+        self, claim: Claim, drafts: Sequence[Draft], *, embedded: int = 0, cost: Decimal = Decimal(0)
+    ) -> None:
+        """Keeps embedded passages, so that a crash does not pay for them twice.
+
+        `embedded` is how many the version has now, `cost` what these cost (US dollars).
+        """
+        progress = {"id": claim.version.id, "claim": claim.id, "embedded": embedded, "cost": cost}
         async with self.connection() as held, held.transaction():
-            cursor = await held.execute(statements.HOLD, {"id": claim.version.id, "claim": claim.id})
+            cursor = await held.execute(statements.NOTE_PROGRESS, progress)
             if cursor.rowcount == 0:
                 raise ClaimLost
             async with held.cursor().copy(statements.COPY_DRAFTS) as copy:
-                await _copy_drafts(copy, claim.version.id, drafts)
+                await copy_drafts(copy, claim.version.id, drafts)
 
     @asynccontextmanager
     async def publishing(self, claim: Claim, passages: int) -> AsyncIterator[None]:
@@ -250,6 +289,10 @@ class Store:
     async def fail(self, claim: Claim, sentence: str) -> None:
         """The end of an attempt that trying again will not help."""
         await self._held(statements.FAIL, claim, sentence=sentence)
+
+    async def give_back(self, claim: Claim) -> None:
+        """Puts a version back into the queue, because the store was away meanwhile; the attempt does not count."""
+        await self._held(statements.GIVE_BACK, claim)
 
     async def postpone(self, claim: Claim, sentence: str, retry_at: datetime) -> None:
         """Puts a version back to waiting, for a reason outside the document; the attempt does not count."""
@@ -288,50 +331,3 @@ class Store:
             cursor = await held.execute(query, {"id": claim.version.id, "claim": claim.id, **values})
         if cursor.rowcount == 0:
             raise ClaimLost
-
-
-def _version(row: dict[str, Any]) -> DocumentVersion:
-    return DocumentVersion(**{**row, "state": State(row["state"])})
-
-
-async def _with_latest(held: Connection, rows: list[dict[str, Any]]) -> list[Document]:
-    found = await held.execute(statements.VERSIONS, [[row["latest_id"] for row in rows]])
-    latest = {row["id"]: _version(row) for row in await found.fetchall()}
-    return [
-        Document(**{name: value for name, value in row.items() if name != "latest_id"}, latest=latest[row["latest_id"]])
-        for row in rows
-        if row["latest_id"] in latest  # deleted between the two statements
-    ]
-
-
-async def _document_for(held: Connection, new: NewVersion) -> UUID | None:
-    """The document of a new version, locked, or a new document."""
-    if new.document_id is None:
-        row = await (await held.execute(statements.ADD_DOCUMENT, [uuid4(), new.title, new.filename])).fetchone()
-    else:
-        row = await (await held.execute(statements.LOCK_DOCUMENT, [new.document_id])).fetchone()
-    return row["id"] if row else None
-
-
-async def _add_version(held: Connection, new: NewVersion, document_id: UUID) -> DocumentVersion:
-    await held.execute(statements.ADD_VERSION, {**vars(new), "document_id": document_id})
-    row = await (await held.execute(statements.VERSION, [new.version_id])).fetchone()
-    assert row is not None  # noqa: S101 - written by the statement before
-    return _version(row)
-
-
-async def _copy_drafts(copy: psycopg.AsyncCopy, version_id: UUID, drafts: Sequence[Draft]) -> None:
-    for draft in drafts:
-        await copy.write_row(
-            (
-                version_id,
-                draft.ordinal,
-                draft.digest,
-                draft.context,
-                draft.text,
-                draft.heading_path,
-                Jsonb(dict(draft.locator)),
-                draft.tokens,
-                HalfVector(draft.embedding),
-            )
-        )

@@ -16,12 +16,11 @@ from celery import shared_task
 from audit.database import DatabaseDown, fetch
 from departments.documents import ingest as ingesting
 from departments.documents.deletion import finish_deletions
+from departments.documents.publishing import publish_due
 from departments.documents.store import StoreDown, open_store
 from departments.loop import run
 from departments.models import Department, Organization
 
-# One round of the sweep publishes this many documents of a department; the rest wait in their rows, in order.
-PUBLISHED_AT_ONCE = 100
 SWEPT_AT_ONCE = 8  # departments
 
 logger = logging.getLogger(__name__)
@@ -75,10 +74,7 @@ async def sweep_department(department: Department) -> list[UUID]:
         await finish_deletions(store)
         for version in await store.fail_exhausted(ingesting.KILLS_WORKERS):
             await ingesting.record_failure(department, version, "kills_workers")
-        due = await store.queue_due(PUBLISHED_AT_ONCE)
-    for version_id in due:
-        await ingesting.publish_task(department, version_id)
-    return due
+        return await publish_due(store)
 
 
 async def _departments(only: UUID | None = None) -> list[Department]:

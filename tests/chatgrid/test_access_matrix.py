@@ -96,6 +96,10 @@ MATRIX: dict[str, Row] = {
     # a document that never waited has nothing to decide
     "documents:review": Row("get", version, ADMINS),
     "documents:decide": Row("post", version, ADMINS),
+    "documents:cancel": Row("post", document, {"alice": 302, "bob": 403, "carol": 403, "stranger": 403}),
+    "documents:review_day": Row("post", document, {"alice": 302, "bob": 403, "carol": 403, "stranger": 403}),
+    "documents:bulk": Row("post", slug, {"alice": 302, "bob": 403, "carol": 403, "stranger": 403}),
+    "documents:receipts": Row("get", slug, {"alice": 200, "bob": 403, "carol": 403, "stranger": 403}),
     "documents:delete": Row("post", document, {"bob": 403, "carol": 403, "stranger": 403, "alice": 302}),
     "department_key": Row("get", slug, {"alice": 200, "bob": 403, "carol": 403, "stranger": 403}),
     # closed until the organization allows it: tests/chatgrid/console/test_pasting.py

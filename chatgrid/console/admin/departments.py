@@ -87,6 +87,7 @@ class DepartmentAdmin(ConsoleAdmin):
         (None, {"fields": ("name", "slug", "is_active", "instructions")}),
         ("How careful it is", {"fields": ("typed_secrets", "document_review", "moderation")}),
         ("Who answers", {"fields": ("provider", "model")}),
+        ("Room for documents", {"fields": ("files_allowed", "bytes_allowed")}),
     )
 
     def get_fieldsets(self, request: HttpRequest, obj: Department | None = None) -> Any:

@@ -15,14 +15,14 @@ from kombu import Connection
 from audit.database import DatabaseDown
 from audit.events import Event
 from audit.models import AuditEvent
-from departments.documents import ingest, tasks
+from departments.documents import ingest, publishing, tasks
 from departments.documents.ingest import (
     UploadRefused,
     accept_upload,
-    clean_filename,
     ingest_version,
     retry_document,
 )
+from departments.documents.names import clean_filename
 from departments.documents.records import State
 from departments.documents.store import NoStore, Store, open_store
 from departments.loop import run
@@ -137,16 +137,16 @@ async def test_a_broker_that_is_away_costs_an_upload_little_and_the_sweep_finds_
     def hang(department_id: str, version_id: str) -> None:
         ended.wait(5)
 
-    monkeypatch.setattr(ingest, "_publish", hang)
-    monkeypatch.setattr(ingest, "_broker_away_until", 0.0)
+    monkeypatch.setattr(publishing, "_publish", hang)
+    monkeypatch.setattr(publishing, "_broker_away_until", 0.0)
     started = asyncio.get_running_loop().time()
     version = await upload(hr, company.alice, LEAVE)
     assert asyncio.get_running_loop().time() - started < 2
     ended.set()
     assert version.state is State.RECEIVED
     published: list[str] = []
-    monkeypatch.setattr(ingest, "_broker_away_until", 0.0)
-    monkeypatch.setattr(ingest, "_publish", lambda _, version_id: published.append(version_id))
+    monkeypatch.setattr(publishing, "_broker_away_until", 0.0)
+    monkeypatch.setattr(publishing, "_publish", lambda _, version_id: published.append(version_id))
     assert await tasks.sweep_department(hr) == []  # the upload itself has a moment to be taken up
     await execute(hr, "UPDATE version SET queue_again_at = now()")
     await tasks.sweep_department(hr)
@@ -162,10 +162,10 @@ async def test_a_broker_that_refuses_does_not_refuse_an_upload(
         with Connection("redis://127.0.0.1:1/0", transport_options=options) as nobody:
             tasks.ingest.apply_async((department_id, version_id), retry=False, connection=nobody)
 
-    monkeypatch.setattr(ingest, "_publish", publish)
-    monkeypatch.setattr(ingest, "_broker_away_until", 0.0)
+    monkeypatch.setattr(publishing, "_publish", publish)
+    monkeypatch.setattr(publishing, "_broker_away_until", 0.0)
     version = await upload(hr, company.alice, LEAVE)
-    assert ingest._broker_away_until > 0
+    assert publishing._broker_away_until > 0
     assert (await read(hr, version)).state is State.LIVE
 
 
@@ -390,7 +390,7 @@ async def test_one_departments_trouble_does_not_hold_up_the_sweep_of_others(
         return await finish(store)
 
     monkeypatch.setattr(tasks, "finish_deletions", trip)
-    monkeypatch.setattr(ingest, "_publish", lambda _, version_id: published.append(version_id))
-    monkeypatch.setattr(ingest, "_broker_away_until", 0.0)
+    monkeypatch.setattr(publishing, "_publish", lambda _, version_id: published.append(version_id))
+    monkeypatch.setattr(publishing, "_broker_away_until", 0.0)
     await tasks.sweep_all()
     assert str(waiting.id) in published

@@ -141,7 +141,7 @@ async def test_a_document_deleted_while_it_is_read_does_not_come_back(company: C
         await delete_document(hr, company.alice, version.document_id)
         with pytest.raises(ClaimLost):
             await store.start_embedding(
-                claim, kind="markdown", title="x", pages=None, labels=[], model="m", dimensions=1536
+                claim, kind="markdown", title="x", pages=None, labels=[], model="m", dimensions=1536, foreseen=1
             )
         with pytest.raises(ClaimLost):
             async with store.publishing(claim, 0):
@@ -157,7 +157,9 @@ async def test_without_the_claim_a_worker_changes_nothing(company: Company, hr: 
         held = await store.claim(version.id)
         assert lost is not None
         assert held is not None
-        await store.start_embedding(held, kind="", title="Leave", pages=None, labels=[], model="m", dimensions=1536)
+        await store.start_embedding(
+            held, kind="", title="Leave", pages=None, labels=[], model="m", dimensions=1536, foreseen=1
+        )
         for attempt in (
             store.renew(lost),
             store.save_drafts(lost, []),
