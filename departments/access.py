@@ -55,6 +55,13 @@ async def astill_allowed(person_id: UUID, department_id: UUID) -> bool:
     return bool(await _ROLE.rows(person_id, department_id))
 
 
+async def apause_reason(department_id: UUID) -> str | None:
+    """Why IT has paused a department, as of now; None for one that goes on. A reason may be empty."""
+    paused = Department.objects.filter(pk=department_id).exclude(paused_at=None)
+    rows = await fetch_rows(paused.order_by().values_list("pause_reason"))
+    return str(rows[0][0]) if rows else None
+
+
 def departments_of(person: Person) -> QuerySet[Membership]:
     """The person's memberships in open departments, with the departments, by name."""
     return _memberships(person.id).select_related("department").order_by("department__name")

@@ -151,6 +151,8 @@ class Department(models.Model):
         help_text="What of a question the record keeps.",
     )
     is_active = models.BooleanField(default=True)
+    paused_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="No call is made meanwhile.")
+    pause_reason = models.CharField(max_length=200, blank=True, editable=False, help_text="What its people are told.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     provider = models.CharField(max_length=64, default=default_provider, help_text="A name in CHATGRID_PROVIDERS.")

@@ -41,6 +41,7 @@ class Section:
 
 
 SECTIONS: Sequence[Section] = (
+    Section(0, "Now", "clock", (Page("Live", "admin:live"),)),
     Section(0, "People", "people", (User, Membership, Departure)),
     Section(1, "Server only", "console", (CatalogueModel,)),
     Section(2, "Keys", "lock", (KeyReference,)),

@@ -43,7 +43,9 @@ class Kind:
 
 KINDS: dict[type[Model], Kind] = {
     Organization: Kind("organization", ("name", "slug", "time_zone", "admins_paste_keys")),
-    Department: Kind("department", ("name", "slug", "instructions", "provider", "model", "is_active")),
+    Department: Kind(
+        "department", ("name", "slug", "instructions", "provider", "model", "is_active", "paused_at", "pause_reason")
+    ),
     User: Kind("person", ("name", "email", "role", "is_active")),
     Departure: Kind("departure", ("reason",)),
     Membership: Kind("membership", ("user", "department", "role")),

@@ -19,7 +19,7 @@ from chatgrid.accounts.models import User
 from chatgrid.console.models import ControlProof, Departure
 from departments.calls.models import CatalogueModel
 from departments.keys.models import Finding, KeyReference, ProviderProject
-from departments.limits.models import Limit
+from departments.limits.models import Limit, Reservation
 from departments.models import Department, Membership, Organization
 from departments.roles import OrganizationRole
 
@@ -32,6 +32,7 @@ PATHS: dict[type[Model], str | None] = {
     User: "organization",
     Membership: "department__organization",
     Limit: "organization",
+    Reservation: "organization_id",
     KeyReference: "department__organization",
     ProviderProject: "department__organization",
     Finding: "department__organization",

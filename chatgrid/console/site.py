@@ -26,6 +26,7 @@ from chatgrid.console import facts
 from chatgrid.console.asking import ask
 from chatgrid.console.fresh import ConfirmationNeeded, answer
 from chatgrid.console.home import summary, tiles_for
+from chatgrid.console.live_views import live_page, pause_department, resume_department, stop_call
 from chatgrid.console.navigation import sections_for
 from chatgrid.console.proofs import CHECKS
 from chatgrid.console.prove import ask_for
@@ -63,7 +64,15 @@ class ConsoleSite(AdminSite):
         return guarded
 
     def get_urls(self) -> list[Any]:
-        own = [path("check/<int:control>/", require_POST(self.admin_view(self.check_now)), name="check_control")]
+        own = [
+            path("check/<int:control>/", require_POST(self.admin_view(self.check_now)), name="check_control"),
+            path("live/", self.admin_view(live_page), name="live"),
+            path("live/stop/<uuid:call_id>/", require_POST(self.admin_view(stop_call)), name="live_stop"),
+            *(
+                path(f"live/{name}/<uuid:department_id>/", require_POST(self.admin_view(view)), name=f"live_{name}")
+                for name, view in (("pause", pause_department), ("resume", resume_department))
+            ),
+        ]
         urls = own + [entry for entry in super().get_urls() if getattr(entry, "name", None) not in NOT_OFFERED]
         for pattern in _patterns(urls):
             if pattern.name == "login":  # the one door, stamped below

@@ -25,7 +25,7 @@ from django.conf import settings
 
 from audit.database import TIMEOUT, DatabaseDown, connection
 from audit.events import Outcome
-from departments.access import astill_allowed
+from departments.access import apause_reason, astill_allowed
 from departments.calls import sentences
 from departments.calls.booking import BROWSER_GONE, Booking
 from departments.keys.reader import ProviderKey
@@ -174,5 +174,7 @@ async def _verdict(booking: Booking, written: int) -> Ending | None:
         return STOPPED
     if lease is budget.Lease.LAPSED:
         return LEASE_LOST
-    allowed = await astill_allowed(booking.caller.person_id, booking.department.pk)
-    return None if allowed else ACCESS_ENDED
+    if not await astill_allowed(booking.caller.person_id, booking.department.pk):
+        return ACCESS_ENDED
+    reason = await apause_reason(booking.department.pk)
+    return None if reason is None else Ending(Outcome.CUT, sentences.paused(reason), "paused")

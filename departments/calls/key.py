@@ -7,6 +7,7 @@ import logging
 import psycopg
 
 from audit.database import DatabaseDown, connection
+from departments.access import apause_reason
 from departments.calls import sentences
 from departments.calls.booking import needs_the_record, record_not_made
 from departments.calls.caller import Caller, CallFailed, Purpose
@@ -25,8 +26,13 @@ logger = logging.getLogger(__name__)
 
 
 async def resolve(department: Department, caller: Caller, purpose: Purpose) -> tuple[Provider, ProviderKey]:
-    """The department's provider and its own key there. Raises CallFailed, and records that no call was made."""
+    """The department's provider and its own key there. Raises CallFailed, and records that no call was made.
+
+    Every call comes through here, so this is where a pause holds: asked of the database, because background work
+    carries its department along for minutes.
+    """
     try:
+        await _refuse_pause(department)
         return _provider_of(department), await read_key(department)
     except CallFailed as failure:
         if failure.reason != "record_unavailable":
@@ -68,6 +74,13 @@ async def mark_refused(department: Department, key: ProviderKey) -> None:
             await held.execute(_MARK, [KeyReference.State.BROKEN, department.pk, key.version])
     except (DatabaseDown, psycopg.Error):
         logger.error("key of department %s not marked as refused: the database fails", department.pk)
+
+
+async def _refuse_pause(department: Department) -> None:
+    async with needs_the_record():
+        reason = await apause_reason(department.pk)
+    if reason is not None:
+        raise CallFailed(sentences.paused(reason), reason="paused")
 
 
 def _provider_of(department: Department) -> Provider:

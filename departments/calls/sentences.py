@@ -34,6 +34,13 @@ TIME_UP = "The answer took longer than allowed and was ended. What arrived is ke
 WITHHELD = "The rest of this answer was withheld because it held something that must not leave the server."
 LOST = "The server stopped while this answer was being written. What had arrived is kept; ask again."
 
+
+def paused(reason: str) -> str:
+    """What a paused department answers; `reason` is what IT wrote, in its own words."""
+    why = f": {reason.rstrip('.')}" if reason else ""
+    return f"IT has paused this department{why}. Your question is kept; ask it again when the department goes on."
+
+
 _WHOSE = {
     "organization": "The whole company's",
     "department": "This department's",

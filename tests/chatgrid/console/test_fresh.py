@@ -19,7 +19,7 @@ from django.utils import timezone
 from audit.events import Event
 from audit.models import AuditEvent
 from chatgrid.accounts.models import User
-from departments.keys.models import KeyReference
+from departments.keys.rotation_models import Rotation
 from departments.limits.models import Limit
 from departments.models import Department, Membership
 from tests.company import PASSWORD, Company, freshly_signed_in, make_key, set_limit, signed_in
@@ -276,9 +276,9 @@ async def test_a_pasted_key_is_never_kept_while_the_sign_in_is_renewed(company: 
     text = page.content.decode()
     assert "Fill in the form once more" in text
     assert key.reveal() not in text
-    assert not KeyReference.objects.filter(department=company.hr).exists()
+    assert not Rotation.objects.filter(department=company.hr).exists()
     await client.post(paste, values)
-    assert KeyReference.objects.filter(department=company.hr).exists()
+    assert Rotation.objects.filter(department=company.hr, trigger="paste").exists()
     assert acts(company)[0].details["reason"] == "first key"
 
 
@@ -288,4 +288,4 @@ async def test_a_key_is_not_taken_without_a_reason(company: Company) -> None:
     response = await client.post(paste, {"department": str(company.hr.pk), "key": key.reveal(), "reason": " "})
     assert b"field-error" in response.content
     assert key.reveal().encode() not in response.content
-    assert not KeyReference.objects.filter(department=company.hr).exists()
+    assert not Rotation.objects.filter(department=company.hr).exists()
