@@ -57,8 +57,7 @@ async def astill_allowed(person_id: UUID, department_id: UUID) -> bool:
 
 async def apause_reason(department_id: UUID) -> str | None:
     """Why IT has paused a department, as of now; None for one that goes on. A reason may be empty."""
-    paused = Department.objects.filter(pk=department_id).exclude(paused_at=None)
-    rows = await fetch_rows(paused.order_by().values_list("pause_reason"))
+    rows = await _PAUSE.rows(department_id)
     return str(rows[0][0]) if rows else None
 
 
@@ -95,9 +94,14 @@ def _role(person_id: UUID, department_id: UUID) -> QuerySet[Membership, tuple[An
     return _memberships(person_id).filter(department_id=department_id).order_by().values_list("role")
 
 
+def _pause(department_id: UUID) -> QuerySet[Department, tuple[Any, ...]]:
+    return Department.objects.filter(pk=department_id, paused_at__isnull=False).order_by().values_list("pause_reason")
+
+
 _BY_SLUG = Statement(_by_slug, UUID, str)
 _BY_ID = Statement(_by_id, UUID, UUID)
 _ROLE = Statement(_role, UUID, UUID)
+_PAUSE = Statement(_pause, UUID)
 
 
 def _granted(rows: Sequence[tuple[Any, ...]], right: Right) -> Department:
