@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('departments', '0006_document_review'),
+        ('departments', '0007_moderation'),
     ]
 
     operations = [
