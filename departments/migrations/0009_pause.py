@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('departments', '0007_moderation'),
+        ('departments', '0008_room_for_documents'),
     ]
 
     operations = [
