@@ -67,8 +67,8 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     },
     "rotate keys that are due, and go on with rotations that wait (control 7)": {
         "task": "departments.keys.tasks.tick_rotations",
-        "schedule": 60.0,
-        "options": {"expires": 60},
+        "schedule": 10.0,
+        "options": {"expires": 10},
     },
     "compare every project at OpenAI with what is wanted (control 3)": {
         "task": "departments.keys.tasks.check_projects",

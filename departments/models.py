@@ -162,6 +162,10 @@ class Department(models.Model):
     store_name = models.CharField(max_length=63, unique=True, default=new_store_name, editable=False)
     store_server = models.ForeignKey(StoreServer, on_delete=models.PROTECT, null=True, blank=True)
     store_ready = models.BooleanField(default=False, editable=False)
+    store_epoch = models.PositiveIntegerField(
+        default=1, editable=False, help_text="Rises with every exchange of the store's password."
+    )
+    store_password_at = models.DateTimeField(null=True, editable=False, help_text="When the password became current.")
     store_failure = models.CharField(max_length=400, blank=True, editable=False, help_text="Why it was not made yet.")
     files_allowed = models.PositiveIntegerField(
         null=True,

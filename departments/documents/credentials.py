@@ -23,16 +23,18 @@ from departments.keys.vaults.names import store_password_name
 from departments.models import Department
 
 CONNECT_SECONDS = 5
-# A store's password is not rotated with the provider's key, whose epoch is Department.key_epoch.
-EPOCH = 1
 
 
 @dataclass(frozen=True)
 class Credential:
-    """Where a store is and how to enter it. `version` is the secret's and tells an old pool from a new one."""
+    """Where a store is and how to enter it. `version` is the secret's and tells an old pool from a new one.
+
+    `role` owns the store; `login` is the one of its two login roles that this password belongs to (logins.py).
+    """
 
     password: Secret
     role: str
+    login: str
     database: str
     host: str
     port: int
@@ -46,7 +48,7 @@ class Credential:
             host=self.host,
             port=self.port,
             dbname=self.database,
-            user=self.role,
+            user=self.login,
             password=self.password.reveal(),
             connect_timeout=CONNECT_SECONDS,
             application_name="chatgrid-store",
@@ -61,7 +63,7 @@ def credential_name(department: Department) -> str:
 
 async def store_credential(department: Department) -> Credential:
     """The department's current credential. Raises VaultError, or DatabaseDown where the read cannot be recorded."""
-    return parse_credential(await secret_cache().get(credential_name(department), EPOCH))
+    return parse_credential(await secret_cache().get(credential_name(department), department.store_epoch))
 
 
 def forget_credential(department: Department) -> None:
@@ -75,6 +77,7 @@ def parse_credential(version: Version) -> Credential:
     return Credential(
         password=Secret(fields["password"]),
         role=fields["role"],
+        login=fields.get("login") or fields["role"],
         database=fields["database"],
         host=fields["host"],
         port=int(fields["port"]),
@@ -83,6 +86,12 @@ def parse_credential(version: Version) -> Credential:
     )
 
 
-def credential_value(place: dict[str, Any], password: str) -> Secret:
+def credential_value(place: dict[str, Any], password: str, login: str = "") -> Secret:
     """A credential as it is written to the secret manager; `place` has role, database, host, port and tls."""
-    return Secret(json.dumps({"v": 1, "password": password, **place}))
+    return Secret(json.dumps({"v": 1, "password": password, **({"login": login} if login else {}), **place}))
+
+
+def with_password(credential: Credential, login: str, password: str) -> Secret:
+    """The same store, entered by this login role with this password."""
+    names = ("role", "database", "host", "port", "tls")
+    return credential_value({name: getattr(credential, name) for name in names}, password, login)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
@@ -29,14 +29,14 @@ from psycopg.conninfo import conninfo_to_dict
 from audit.events import Event
 from audit.writer import Entry, record
 from departments.documents.credentials import Credential, credential_name, credential_value, parse_credential
+from departments.documents.logins import end_sessions, let_in, logins_of, shut_out
 from departments.documents.originals import delete_originals
 from departments.documents.schema import upgrade
 from departments.keys.reader import current_vault, secret_cache
 from departments.keys.vaults import SecretMissing, Vault
 from departments.models import Department
 
-# Above processes x STORE_POOL_SIZE, and low enough that one department cannot use up the server.
-CONNECTION_LIMIT = 60
+IS_ROLE: LiteralString = "SELECT 1 FROM pg_roles WHERE rolname = %s"
 
 
 class ProvisioningImpossible(Exception):
@@ -103,6 +103,11 @@ def _provisioner_url() -> str:
     return str(settings.PROVISIONER_URL)
 
 
+def server_of(department: Department) -> AbstractContextManager[Connection[Any]]:
+    """The provisioner's connection to the department's server, with nobody else at work on this store."""
+    return _alone(department, _place(department))
+
+
 @contextmanager
 def _alone(department: Department, place: dict[str, Any]) -> Iterator[Connection[Any]]:
     """The provisioner's connection, one at a time for a store."""
@@ -119,7 +124,8 @@ def _credential(vault: Vault, name: str, place: dict[str, Any]) -> Credential:
         return present
     password = present.password.reveal() if present else secrets.token_urlsafe(32)
     token = str(uuid4())
-    vault.stage(name, token, credential_value(place, password))
+    login = present.login if present and present.role == place["role"] else ""
+    vault.stage(name, token, credential_value(place, password, login))
     vault.promote(name, token, present.version if present else None)
     vault.drop_stage(name, token)
     secret_cache().forget(name)
@@ -138,16 +144,9 @@ def _names_place(credential: Credential, place: dict[str, Any]) -> bool:
 
 
 def _make_role(server: Connection[Any], credential: Credential) -> None:
-    if not _exists(server, "SELECT 1 FROM pg_roles WHERE rolname = %s", credential.role):
+    if not _exists(server, IS_ROLE, credential.role):
         _run(server, "CREATE ROLE {}", credential.role)
-    # hashed on our side: a failed statement would stand in the server's log with the password in it
-    password = credential.password.reveal().encode()
-    verifier = server.pgconn.encrypt_password(password, credential.role.encode(), b"scram-sha-256").decode()
-    server.execute(
-        sql.SQL("ALTER ROLE {} WITH LOGIN CONNECTION LIMIT {} PASSWORD {}").format(
-            sql.Identifier(credential.role), sql.Literal(CONNECTION_LIMIT), sql.Literal(verifier)
-        )
-    )
+    let_in(server, credential.role, credential.login, credential.password)
 
 
 def _make_database(server: Connection[Any], credential: Credential) -> None:
@@ -162,11 +161,17 @@ def _make_database(server: Connection[Any], credential: Credential) -> None:
 
 
 def _drop(server: Connection[Any], name: str) -> None:
-    if not _exists(server, "SELECT 1 FROM pg_roles WHERE rolname = %s", name):
+    """Shut both logins out before the database goes: it could not be dropped with the second one's sessions open."""
+    logins = [login for login in logins_of(name) if _exists(server, IS_ROLE, login)]
+    if name not in logins:
         return
+    for login in logins:
+        shut_out(server, login)
+        end_sessions(server, login)
     with _as_role(server, name):
         _run(server, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
-    _run(server, "DROP ROLE {}", name)
+    for login in reversed(logins):
+        _run(server, "DROP ROLE {}", login)
 
 
 @contextmanager
@@ -196,7 +201,7 @@ def _delete_secret(name: str) -> tuple[str, ...]:
 
 def _note_ready(department: Department) -> None:
     with transaction.atomic():
-        Department.objects.filter(pk=department.pk).update(store_ready=True)
+        Department.objects.filter(pk=department.pk).update(store_ready=True, store_password_at=timezone.now())
         record(_entry(department, Event.STORE_CREATED, {"server": str(department.store_server or "")}))
     department.store_ready = True
 

@@ -13,14 +13,14 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import psycopg
-from psycopg_pool import PoolTimeout
+from psycopg_pool import PoolClosed, PoolTimeout
 
 from departments.documents import statements
 from departments.documents.credentials import forget_credential, store_credential
@@ -107,16 +107,25 @@ class Store:
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection in autocommit mode, for one short piece of work."""
         try:
-            async with self._pool.connection() as held:
-                yield held
-        except PoolTimeout as error:
-            # the password may have been changed: read it again next time
-            forget_credential(self.department)
-            raise StoreDown from error
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            async with AsyncExitStack() as stack:
+                yield await self._enter(stack)
+        except (psycopg.OperationalError, psycopg.InterfaceError, VaultError) as error:
             raise StoreDown from error
         except OUTDATED as error:
             raise StoreDown(BEHIND) from error
+
+    async def _enter(self, stack: AsyncExitStack) -> Connection:
+        """A connection; where the password was exchanged since the store was opened, one with the new password."""
+        try:
+            return await stack.enter_async_context(self._pool.connection())
+        except (PoolTimeout, PoolClosed) as error:
+            if isinstance(error, PoolTimeout):
+                forget_credential(self.department)
+            fresh = await pool_of(self.department.pk, await store_credential(self.department))
+            if fresh is self._pool:
+                raise
+            self._pool = fresh
+            return await stack.enter_async_context(self._pool.connection())
 
     # -- reading
 

@@ -92,6 +92,7 @@ __all__ = [
     "has_admin_api",
     "has_admin_key",
     "open_admin_api",
+    "openai_base_url",
     "provider_of",
     "store_admin_key",
 ]
@@ -128,6 +129,11 @@ def open_admin_api(organization: Organization, provider: Provider | None = None)
     if isinstance(key, AdminKeyMissing):
         return key
     return AdminApi(key, (provider or _openai()).base_url)
+
+
+def openai_base_url() -> str:
+    """Where OpenAI itself is; StopIteration where settings name no provider of that kind."""
+    return _openai().base_url
 
 
 def _openai() -> Provider:

@@ -16,6 +16,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
 from audit.events import Event
 from audit.writer import Entry, record
@@ -90,6 +91,7 @@ def note_admin_key(
         "version": version,
         "fingerprint": key.fingerprint(),
         "key_id": key_id,
+        "installed_at": timezone.now(),
         "expires_at": expires_at,
         "state": AdminKeyReference.State.ACTIVE,
     }

@@ -64,11 +64,18 @@ class ApiKey:
 
 @dataclass(frozen=True)
 class AdminKey:
+    """An admin key as it is listed; `matches` compares."""
+
     id: str
     name: str
     created_at: datetime
     last_used_at: datetime | None
     expires_at: datetime | None
+    _tail: str = field(default="", repr=False)
+
+    def matches(self, secret: Secret) -> bool:
+        """Whether the secret ends as this key does."""
+        return bool(self._tail) and secret.reveal().endswith(self._tail)
 
 
 @dataclass(frozen=True)
@@ -195,12 +202,14 @@ def key_of(answer: Any) -> ApiKey:
 
 
 def admin_key_of(answer: Any) -> AdminKey:
+    tail = _TAIL.search(answer.redacted_value or "")
     return AdminKey(
         id=text_of(answer.id),
         name=answer.name or "",
         created_at=moment(answer.created_at),
         last_used_at=moment_or_none(answer.last_used_at),
         expires_at=moment_or_none(answer.expires_at),
+        _tail=tail[0] if tail else "",
     )
 
 

@@ -10,6 +10,9 @@ class KeysConfig(AppConfig):
     label = "keys"
 
     def ready(self) -> None:
-        from departments.keys import checks
+        from departments.keys import admin_key_rotation, checks, rotation_steps
+        from departments.keys.rotation_subjects import What, register
 
         checks.connect()
+        register(What.KEY, rotation_steps.STEPS)
+        register(What.ADMIN_KEY, admin_key_rotation.STEPS)

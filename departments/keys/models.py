@@ -53,6 +53,7 @@ class AdminKeyReference(models.Model):
     version = models.CharField(max_length=64)
     fingerprint = models.CharField(max_length=64, help_text="Tells two keys apart without telling either.")
     key_id = models.CharField(max_length=64, blank=True)
+    installed_at = models.DateTimeField(default=timezone.now, help_text="When this version became current.")
     expires_at = models.DateTimeField(null=True, blank=True)
     state = models.CharField(max_length=16, choices=State.choices, default=State.ACTIVE)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -16,7 +16,7 @@ from uuid import UUID
 from departments.keys import key_people
 from departments.keys.rotation import By, start
 from departments.keys.rotation_models import Rotation
-from departments.models import Department
+from departments.keys.rotation_subjects import Subject
 
 
 def rotate_what_they_could_see(person_id: UUID, actor: By | None, reason: str) -> list[Rotation]:
@@ -27,8 +27,8 @@ def rotate_what_they_could_see(person_id: UUID, actor: By | None, reason: str) -
     key_people.note_it()
     rotations: list[Rotation] = []
 
-    def rotate(department: Department) -> None:
-        rotations.append(start(department, Rotation.Trigger.PERSON_LEFT, by=actor, reason=reason))
+    def rotate(subject: Subject) -> None:
+        rotations.append(start(subject, Rotation.Trigger.PERSON_LEFT, by=actor, reason=reason))
 
     key_people.end_access(person_id, rotate)
     return rotations

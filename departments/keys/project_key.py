@@ -28,7 +28,7 @@ from departments.models import Department
 
 def is_rotating(department: Department) -> bool:
     """Whether a rotation is open, which then owns the department's keys."""
-    return Rotation.objects.filter(department=department, closed_at=None).exists()
+    return Rotation.objects.filter(department=department, what=Rotation.What.KEY, closed_at=None).exists()
 
 
 def has_current_key(department: Department, row: ProviderProject, keys: Sequence[ApiKey]) -> bool:

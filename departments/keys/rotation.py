@@ -1,14 +1,18 @@
-"""Exchanging a department's key without a failed call, and proving that the old one is dead.
+"""Exchanging a secret without a failed call, and proving that the old one is dead.
 
 PLAN -> MINT -> STAGE -> VERIFY -> PROMOTE -> UNSTAGE -> ANNOUNCE -> DRAIN -> RETIRE -> PROVE -> CLOSED
           (a pasted key: no MINT)    |__ REVERT: the old key becomes current again __|
 
 Rules:
-- A department has at most one open rotation; the database refuses a second. Asking for one joins the open one.
+- One machine for a department's key, an organization's admin key and the password of a store (`rotation_subjects.py`);
+  the rules say "key" for all of them. Each kind has steps of its own and shares those that only move labels.
+- A secret has at most one open rotation; the database refuses a second. Asking for one joins the open one. Whoever asks
+  urgently when the open one has its new key in use already gets another exchange after it: what is in use now is what
+  may have leaked. A rotation of which only the proof is left hands that over and does not hold up the next.
 - The row says which step is next. A step acts first and the row moves after it, together with the event that tells of
   it, in one transaction; so a process may die anywhere and the step is taken again. Every step bears that.
-- One worker holds a rotation at a time: a claim by conditional update, with an end. A row moves only from the step, and
-  under the claim, that its worker saw. Whatever a step calls ends long before a claim does.
+- One worker holds a rotation at a time: a claim by conditional update, kept alive by a heartbeat
+  (`rotation_claims.py`). A row moves only from the step, and under the claim, that its worker saw.
 - The value of a new key is in memory from MINT to STAGE and nowhere else. If it is lost, its key is found at the
   provider by the rotation's name and deleted, and MINT makes another.
 - Readers see the new key only after it was tried (VERIFY), by a compare-and-swap in the secret manager (PROMOTE). If
@@ -26,53 +30,50 @@ Rules:
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q, QuerySet
 from django.utils import timezone
-from kombu.exceptions import OperationalError
 
 from audit.events import Event
-from audit.writer import Entry, record
-from departments.keys.admin_api import AdminApiError, NewKey, open_admin_api
+from departments.keys.admin_key import admin_key_document
 from departments.keys.key_people import note_pasted
-from departments.keys.reader import current_vault, key_document, key_name
-from departments.keys.rotation_job import (
-    MINT_TRIES,
-    GiveUp,
-    Job,
-    Mode,
-    Move,
-    NotOursToDelete,
-    Outcome,
-    Pause,
-    Step,
-    Tools,
-    backoff,
-)
+from departments.keys.reader import current_vault, key_document
+from departments.keys.rotation_job import Mode, Result, Step
 from departments.keys.rotation_models import Rotation
-from departments.keys.rotation_steps import STEPS
+from departments.keys.rotation_parts import unproven
+from departments.keys.rotation_subjects import Subject, What, as_subject
+from departments.keys.rotation_tell import By, publish, tell
+from departments.keys.rotation_worker import advance, default_tools, tick
 from departments.keys.secret import Secret
-from departments.keys.trial import look, try_out
-from departments.keys.vaults import TokenReused, VaultError
+from departments.keys.vaults import TokenReused
 from departments.keys.vaults.names import inbox_name
 from departments.models import Department
 
-CLAIM = timedelta(minutes=5)  # far longer than any step may take
-PATIENCE = 300.0  # seconds, the longest pause after something was unreachable
-NEVER_PROMOTED = {Step.PLAN, Step.MINT, Step.STAGE, Step.VERIFY}
-UNEXPECTED = "Something unexpected happened; the worker's log has it. It is tried again."
-URGENCY = (Mode.PLANNED, Mode.PROMPT, Mode.EMERGENCY)
-MODES = {Rotation.Trigger.LEAK: Mode.EMERGENCY, Rotation.Trigger.PERSON_LEFT: Mode.PROMPT}
+__all__ = [
+    "By",
+    "NothingToConfirm",
+    "RotationError",
+    "TooLate",
+    "advance",
+    "confirm_deletion",
+    "default_tools",
+    "give_up",
+    "look_again",
+    "start",
+    "start_pasted",
+    "tick",
+]
 
-logger = logging.getLogger(__name__)
+URGENCY = ("", Mode.PLANNED, Mode.PROMPT, Mode.EMERGENCY)
+MODES = {Rotation.Trigger.LEAK: Mode.EMERGENCY, Rotation.Trigger.PERSON_LEFT: Mode.PROMPT}
+UNDER_WAY = "A rotation of this key is under way. Wait for its end, or give it up, then paste again."
+JUST_PASTED = "Another key was pasted a moment ago and is being tried. Wait for its end."
+
+_publish = publish  # one name for everything that is asked for here
 
 
 class RotationError(Exception):
@@ -87,60 +88,46 @@ class NothingToConfirm(RotationError):
     """The rotation does not wait for this."""
 
 
-class ClaimLost(Exception):
-    """Another worker has gone on with the rotation. Nothing was written."""
+def start(
+    target: Department | Subject, trigger: str, *, by: By | None = None, mode: str = "", reason: str = ""
+) -> Rotation:
+    """Open a rotation of a subject (a department: its key), or join the open one; a more urgent mode hurries it.
 
-
-@dataclass(frozen=True)
-class By:
-    """The person who asked."""
-
-    id: UUID
-    name: str
-
-
-def default_tools() -> Tools:
-    """The configured secret manager, the organization's admin key and the real provider."""
-    return Tools(current_vault(), open_admin_api, look, try_out, timezone.now)
-
-
-# -- asking for one
-
-
-def start(department: Department, trigger: str, *, by: By | None = None, mode: str = "", reason: str = "") -> Rotation:
-    """Open a rotation, or join the open one; a more urgent mode hurries it. The first step is taken by a worker."""
+    The first step is taken by a worker.
+    """
+    subject = as_subject(target)
     wanted = mode or MODES.get(Rotation.Trigger(trigger), Mode.PLANNED)
     told = {"trigger": trigger, "mode": wanted, "reason": reason}
     try:
         with transaction.atomic():
-            rotation = _new(department, trigger, wanted, by, reason=reason)
-            _record(rotation, department, Event.ROTATION_STARTED, told, by)
+            rotation = _new(subject, trigger, wanted, by, reason=reason)
+            tell(rotation, Event.ROTATION_STARTED, told, by)
     except IntegrityError:
-        rotation = _hurry(department, trigger, wanted, by, reason)
+        joined = _join(subject, wanted, told, by)
+        rotation = joined or start(subject, trigger, by=by, mode=mode, reason=reason)
     transaction.on_commit(lambda: _publish(rotation))
     return rotation
 
 
-def start_pasted(department: Department, key: Secret, by: By, *, reason: str = "") -> Rotation:
+def start_pasted(target: Department | Subject, key: Secret, by: By, *, reason: str = "") -> Rotation:
     """The same with a key that a person pasted: it waits in the inbox of the secret manager for the rotator."""
-    open_one = Rotation.objects.filter(department=department, closed_at=None).first()
-    if open_one is not None and not _waits_for_paste(open_one):
-        raise RotationError("A rotation of this key is under way. Wait for its end, or give it up, then paste again.")
-    rotation_id = open_one.pk if open_one else uuid4()
+    subject = as_subject(target)
+    open_one = subject.open_rotation()
+    if open_one is not None and not _takes_paste(open_one):
+        raise RotationError(UNDER_WAY)
+    rotation_id = open_one.pk if open_one and open_one.step != Step.PROVE else uuid4()
     inbox = inbox_name(settings.ENVIRONMENT, rotation_id)
     try:
-        current_vault().stage(inbox, str(rotation_id), key_document(key, str(rotation_id)))
+        current_vault().stage(inbox, str(rotation_id), _document(subject, key, str(rotation_id)))
     except TokenReused:
-        raise RotationError("Another key was pasted a moment ago and is being tried. Wait for its end.") from None
-    with transaction.atomic():
-        note_pasted(department, by.id)
-        if open_one:
-            Rotation.objects.filter(pk=rotation_id).update(not_before=None, by_paste=True)
-        else:
-            told = {"id": rotation_id, "by_paste": True, "reason": reason}
-            open_one = _new(department, Rotation.Trigger.PASTE, Mode.PROMPT, by, **told)
-        _record(open_one, department, Event.ROTATION_STARTED, {"trigger": "paste", "reason": reason}, by)
-    rotation = open_one
+        raise RotationError(JUST_PASTED) from None
+    try:
+        with transaction.atomic():
+            note_pasted(subject, by.id)
+            rotation = _open_for_paste(subject, open_one, rotation_id, by, reason)
+            tell(rotation, Event.ROTATION_STARTED, {"trigger": "paste", "reason": reason}, by)
+    except IntegrityError:
+        raise RotationError(JUST_PASTED) from None
     transaction.on_commit(lambda: _publish(rotation))
     return rotation
 
@@ -151,7 +138,7 @@ def give_up(rotation: Rotation, by: By) -> None:
     with transaction.atomic():
         if not asked.update(give_up_asked=True, not_before=None):
             raise TooLate("The old key is already being deleted; there is no way back. Start another rotation.")
-        _record(rotation, rotation.department, Event.ROTATION_GIVEN_UP, {"reason": "asked for"}, by)
+        tell(rotation, Event.ROTATION_GIVEN_UP, {"reason": "asked for"}, by)
     transaction.on_commit(lambda: _publish(rotation))
 
 
@@ -161,7 +148,7 @@ def confirm_deletion(rotation: Rotation, by: By) -> None:
     with transaction.atomic():
         if not waiting.update(deletion_confirmed=True, not_before=None):
             raise NothingToConfirm("This rotation does not wait for a confirmation.")
-        _record(rotation, rotation.department, Event.ROTATION_CONFIRMED, {}, by)
+        tell(rotation, Event.ROTATION_CONFIRMED, {}, by)
     transaction.on_commit(lambda: _publish(rotation))
 
 
@@ -171,168 +158,18 @@ def look_again(rotation: Rotation) -> None:
     transaction.on_commit(lambda: _publish(rotation))
 
 
-# -- moving one
-
-
-def advance(rotation_id: UUID, tools: Tools | None = None) -> float | None:
-    """Take steps until one has to wait; returns for how many seconds. None: closed, not yet due, or held by another."""
-    tools = tools or default_tools()
-    claim = _claim(rotation_id, tools)
-    if claim is None:
-        return None
-    carried = None
-    try:
-        while True:
-            job = _job(rotation_id, tools, carried)
-            outcome = _act(job, claim)
-            if isinstance(outcome, Pause):
-                return _pause(job, claim, outcome)
-            move = _way_back(job, outcome) if isinstance(outcome, GiveUp) else outcome
-            _move(job, claim, move)
-            if move.to == Step.CLOSED:
-                return None
-            if move.not_before:
-                return max(0.0, (move.not_before - tools.now()).total_seconds())
-            carried = move.carried
-    except ClaimLost:
-        logger.warning("rotation %s: another worker has gone on with it", rotation_id)
-        return None
-    except Exception:
-        # not expected, so it reaches the operator through the worker's log; the tick tries again in a minute
-        _pause(_job(rotation_id, tools), claim, Pause(wait=timedelta(minutes=1), problem=UNEXPECTED))
-        raise
-
-
-def tick(tools: Tools | None = None) -> list[UUID]:
-    """The open rotations whose next step may be taken now."""
-    return list(_due((tools or default_tools()).now()).values_list("pk", flat=True))
-
-
-def _job(rotation_id: UUID, tools: Tools, carried: NewKey | None = None) -> Job:
-    rotation = Rotation.objects.select_related("department__organization").get(pk=rotation_id)
-    return Job(rotation, rotation.department, tools, carried)
-
-
-def _act(job: Job, claim: UUID) -> Outcome:
-    """One step; failures that are expected of a network become a pause."""
-    rotation = job.rotation
-    if rotation.give_up_asked and not rotation.giving_up and rotation.retiring_at is None:
-        return GiveUp("asked for")
-    if rotation.step == Step.RETIRE and not _pass_point_of_no_return(job, claim):
-        return GiveUp("asked for")
-    try:
-        return STEPS[rotation.step](job)
-    except TokenReused:
-        raise ClaimLost from None
-    except (VaultError, AdminApiError, NotOursToDelete) as error:
-        logger.error("rotation %s cannot %s yet: %s", rotation.pk, rotation.step, error)
-        return _unreachable(job, str(error))
-
-
-def _unreachable(job: Job, sentence: str) -> Pause:
-    rotation = job.rotation
-    wait = backoff(rotation.tries, longest=PATIENCE)
-    stuck = rotation.step == Step.MINT and rotation.mode == Mode.EMERGENCY and rotation.tries + 1 >= MINT_TRIES
-    if not stuck or rotation.needs_confirmation:
-        return Pause(wait=wait, problem=sentence)
-    problem = f"No new key can be made. Confirm to delete the old one all the same. {sentence}"
-    return Pause(wait=wait, problem=problem, event=Event.ROTATION_NEEDS_PERSON, changes={"needs_confirmation": True})
-
-
-def _way_back(job: Job, outcome: GiveUp) -> Move:
-    """Where a rotation goes that is given up: nothing to undo for readers before PROMOTE, a swap back after it."""
-    rotation = job.rotation
-    if rotation.giving_up:
-        # the way back itself cannot be given up; there is nothing left to do for it at this step
-        return Move(to=Step.RETIRE, event=Event.ROTATION_GIVEN_UP, details={"reason": outcome.reason})
-    to = Step.UNSTAGE if rotation.step in NEVER_PROMOTED else Step.REVERT
-    return Move(to=to, event=Event.ROTATION_GIVEN_UP, changes={"giving_up": True}, details={"reason": outcome.reason})
-
-
-# -- claims: conditional updates, whose row count says who won
-
-
-def _due(now: datetime) -> QuerySet[Rotation]:
-    free = Q(claimed_until=None) | Q(claimed_until__lt=now)
-    return Rotation.objects.filter(free, Q(not_before=None) | Q(not_before__lte=now), closed_at=None)
-
-
-def _claim(rotation_id: UUID, tools: Tools) -> UUID | None:
-    now, claim = tools.now(), uuid4()
-    won = _due(now).filter(pk=rotation_id).update(claim=claim, claimed_until=now + CLAIM)
-    return claim if won else None
-
-
-def _pass_point_of_no_return(job: Job, claim: UUID) -> bool:
-    """From here on the rotation cannot be given up. False: somebody asked for that just before."""
-    rotation, now = job.rotation, job.tools.now()
-    if rotation.retiring_at is not None or rotation.giving_up:
-        return True
-    held = Rotation.objects.filter(pk=rotation.pk, claim=claim, step=Step.RETIRE)
-    if held.filter(give_up_asked=False).update(retiring_at=now, claimed_until=now + CLAIM):
-        return True
-    if not held.exists():
-        raise ClaimLost
-    return False
-
-
-def _move(job: Job, claim: UUID, move: Move) -> None:
-    """Go to the next step and tell of the one that is done, in one transaction, if the rotation is still ours."""
-    rotation, now = job.rotation, job.tools.now()
-    columns = {
-        "step": move.to,
-        "step_since": now,
-        "tries": 0,
-        "problem": "",
-        "not_before": move.not_before,
-        "claimed_until": None if move.not_before else now + CLAIM,
-        **move.changes,
-    }
-    if move.to == Step.CLOSED:
-        columns |= {"closed_at": now, "claim": None, "claimed_until": None}
-    with transaction.atomic():
-        _update(job, claim, columns)
-        _record(rotation, job.department, move.event, {"step": rotation.step, **move.details})
-        if move.to == Step.CLOSED:
-            _record(rotation, job.department, Event.ROTATION_CLOSED, {"result": columns["result"]})
-        if move.also:
-            move.also()
-
-
-def _pause(job: Job, claim: UUID, pause: Pause) -> float:
-    """Let go of the rotation until its next try. Returns the seconds until then."""
-    columns = {
-        "tries": F("tries") + 1,
-        "problem": pause.problem[:300],
-        "not_before": job.tools.now() + pause.wait,
-        "claim": None,
-        "claimed_until": None,
-        **pause.changes,
-    }
-    with transaction.atomic():
-        _update(job, claim, columns)
-        if pause.event:
-            _record(job.rotation, job.department, pause.event, {"problem": pause.problem})
-    return pause.wait.total_seconds()
-
-
-def _update(job: Job, claim: UUID, columns: dict[str, Any]) -> None:
-    rotation = job.rotation
-    ours = Rotation.objects.filter(pk=rotation.pk, claim=claim, step=rotation.step, closed_at=None)
-    if not ours.update(**columns):
-        raise ClaimLost
-
-
 # -- small parts
 
 
-def _new(department: Department, trigger: str, mode: str, by: By | None, **more: Any) -> Rotation:
+def _new(subject: Subject, trigger: str, mode: str, by: By | None, **more: Any) -> Rotation:
     now = timezone.now()
     return Rotation.objects.create(
-        department=department,
+        what=subject.what,
+        organization=subject.organization,
+        department=subject.department,
         trigger=trigger,
         mode=mode,
-        secret_name=key_name(department),
+        secret_name=subject.secret_name,
         started_by_id=by.id if by else None,
         started_by_name=by.name if by else "",
         started_at=now,
@@ -341,50 +178,54 @@ def _new(department: Department, trigger: str, mode: str, by: By | None, **more:
     )
 
 
-def _hurry(department: Department, trigger: str, mode: str, by: By | None, reason: str) -> Rotation:
-    """Join the open rotation. A more urgent wish raises its mode and ends a hold; a less urgent one changes nothing."""
+def _join(subject: Subject, mode: str, told: dict[str, Any], by: By | None) -> Rotation | None:
+    """The open rotation. A more urgent wish raises its mode and ends a hold; a less urgent one changes nothing.
+
+    None where it was closed between the two looks.
+    """
     with transaction.atomic():
-        rotation = Rotation.objects.select_for_update().filter(department=department, closed_at=None).first()
+        rotation = subject.rotations().select_for_update().filter(closed_at=None).first()
         if rotation is None:
-            # it was closed between the two looks
-            return start(department, trigger, by=by, mode=mode, reason=reason)
-        if URGENCY.index(mode) > URGENCY.index(rotation.mode):
-            rotation.mode = mode
-            Rotation.objects.filter(pk=rotation.pk).update(mode=mode, not_before=None)
-            told = {"trigger": trigger, "mode": mode, "reason": reason}
-            _record(rotation, department, Event.ROTATION_HURRIED, told, by)
+            return None
+        changes = {name: value for name, value in _hurried(rotation, mode).items() if getattr(rotation, name) != value}
+        if changes:
+            Rotation.objects.filter(pk=rotation.pk).update(**changes, not_before=None)
+            tell(rotation, Event.ROTATION_HURRIED, told, by)
+            rotation.refresh_from_db()
     return rotation
 
 
-def _waits_for_paste(rotation: Rotation) -> bool:
-    return rotation.step in {Step.PLAN, Step.STAGE} and rotation.by_paste
+def _hurried(rotation: Rotation, mode: str) -> dict[str, str]:
+    """What a wish changes. It comes too late for this rotation where what readers get will not change any more."""
+    decided = rotation.promoted_at or rotation.giving_up or rotation.give_up_asked
+    wants_another = decided and (mode != Mode.PLANNED or rotation.step == Step.PROVE)
+    urgent = max(rotation.mode, mode, key=URGENCY.index)
+    return {"mode": urgent, "again": max(rotation.again, mode, key=URGENCY.index) if wants_another else rotation.again}
 
 
-def _publish(rotation: Rotation) -> None:
-    """Ask a worker to begin now. Where the broker is away the tick finds the row."""
-    from departments.keys.tasks import advance_rotation
-
-    try:
-        advance_rotation.delay(str(rotation.pk))
-    except OperationalError:
-        logger.warning("rotation %s: the broker is away; the next tick begins it", rotation.pk)
+def _takes_paste(rotation: Rotation) -> bool:
+    """A rotation that waits for a paste, cannot make a key, or has only the proof left."""
+    stuck = rotation.by_paste or bool(rotation.problem)
+    return rotation.step == Step.PROVE or (rotation.step in {Step.PLAN, Step.MINT, Step.STAGE} and stuck)
 
 
-def _record(
-    rotation: Rotation, department: Department, event: Event, details: Mapping[str, Any], by: By | None = None
-) -> None:
-    organization = department.organization
-    record(
-        Entry(
-            event=event,
-            organization_id=organization.pk,
-            organization_name=organization.name,
-            department_id=department.pk,
-            department_name=department.name,
-            actor_id=by.id if by else None,
-            actor_name=by.name if by else "ChatGrid",
-            subject_kind="rotation",
-            subject_id=str(rotation.pk),
-            details=details,
-        )
-    )
+def _open_for_paste(subject: Subject, open_one: Rotation | None, rotation_id: Any, by: By, reason: str) -> Rotation:
+    if open_one is not None and open_one.pk == rotation_id:
+        Rotation.objects.filter(pk=rotation_id).update(not_before=None, by_paste=True)
+        return open_one
+    duties = _close_for_another(open_one, timezone.now()) if open_one else []
+    told = {"id": rotation_id, "by_paste": True, "reason": reason, "also_prove": duties}
+    return _new(subject, Rotation.Trigger.PASTE, Mode.PROMPT, by, **told)
+
+
+def _close_for_another(rotation: Rotation, now: datetime) -> list[str]:
+    """End a rotation of which only the proof is left; the versions that are still to be proven dead."""
+    closed = {"step": Step.CLOSED, "result": Result.HANDED_OVER, "closed_at": now, "claim": None, "claimed_until": None}
+    if not Rotation.objects.filter(pk=rotation.pk, step=Step.PROVE, closed_at=None).update(**closed):
+        return []  # proven in this moment
+    tell(rotation, Event.ROTATION_CLOSED, {"result": Result.HANDED_OVER})
+    return unproven(rotation)
+
+
+def _document(subject: Subject, key: Secret, token: str) -> Secret:
+    return admin_key_document(key, "") if subject.what == What.ADMIN_KEY else key_document(key, token)

@@ -14,7 +14,7 @@ from audit.events import Event
 from departments.keys.admin_api import AdminKeyMissing, ApiKey, NewKey, ServiceAccount
 from departments.keys.rotation_models import Rotation
 from departments.keys.secret import Secret
-from departments.keys.trial import Verdict
+from departments.keys.trial import Verdict, look_admin_key
 from departments.keys.vaults import Vault
 from departments.keys.vaults.names import inbox_name
 from departments.models import Department, Organization
@@ -55,6 +55,7 @@ class Tools:
     look: Callable[[Department, Secret], Verdict]
     try_out: Callable[[Department, Secret, str], Verdict]
     now: Callable[[], datetime]
+    look_admin: Callable[[Secret], Verdict] = look_admin_key
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,20 @@ class Job:
     """One step to take. `carried` is a value made by the step before, which is nowhere else yet."""
 
     rotation: Rotation
-    department: Department
     tools: Tools
     carried: NewKey | None = None
+
+    @property
+    def organization(self) -> Organization:
+        return self.rotation.organization
+
+    @property
+    def department(self) -> Department:
+        """The department whose secret is exchanged. The admin key has none: its steps do not ask."""
+        department = self.rotation.department
+        if department is None:
+            raise LookupError(f"rotation {self.rotation.pk} is of no department")
+        return department
 
     @property
     def token(self) -> str:
@@ -73,8 +85,9 @@ class Job:
     @property
     def key_name(self) -> str:
         """The new key's name at the provider: an orphan is found by it."""
-        department = self.department
-        return f"cg-{settings.ENVIRONMENT}-{department.organization.slug}.{department.slug}-{self.token}"
+        department = self.rotation.department
+        place = f"{self.organization.slug}.{department.slug if department else 'admin'}"
+        return f"cg-{settings.ENVIRONMENT}-{place}-{self.token}"
 
     @property
     def inbox(self) -> str:
@@ -83,6 +96,12 @@ class Job:
     @property
     def waited(self) -> timedelta:
         return self.tools.now() - self.rotation.step_since
+
+    def look(self, value: Secret) -> Verdict:
+        """What the provider says of a key of this kind."""
+        if self.rotation.what == Rotation.What.ADMIN_KEY:
+            return self.tools.look_admin(value)
+        return self.tools.look(self.department, value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +135,10 @@ class GiveUp:
 
 
 Outcome = Move | Pause | GiveUp
+
+
+class NotYet(Exception):
+    """Something that a step needs is away or refuses; the step is taken again. The message is for the page."""
 
 
 class NotOursToDelete(Exception):

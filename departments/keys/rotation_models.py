@@ -10,11 +10,16 @@ from django.utils import timezone
 
 
 class Rotation(models.Model):
-    """One exchange of a department's key, from the plan to the proof that the old key is dead. Rules: `rotation.py`.
+    """One exchange of a secret, from the plan to the proof that the old value is dead. Rules: `rotation.py`.
 
     `id` is also the version id of the new value in the secret manager and part of the new key's name at the provider.
     A row holds ids and fingerprints, never a value.
     """
+
+    class What(models.TextChoices):
+        KEY = "key", "A department's key"
+        ADMIN_KEY = "admin_key", "The organization's admin key"
+        STORE_PASSWORD = "store_password", "The password of a department's store"
 
     class Trigger(models.TextChoices):
         SCHEDULE = "schedule", "The key is as old as the schedule allows"
@@ -50,9 +55,18 @@ class Rotation(models.Model):
         ROLLED_BACK = "rolled_back", "Given up: the old key is in use, the new one is dead"
         OUTAGE = "outage", "The old key is dead and there is no new one"
         SUPERSEDED = "superseded", "The provider deletes whole accounts only: the next rotation does that"
+        HANDED_OVER = "handed_over", "Another exchange was needed first: it proves this one's old key dead, too"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    department = models.ForeignKey("departments.Department", on_delete=models.CASCADE, related_name="rotations")
+    what = models.CharField(max_length=16, choices=What.choices, default=What.KEY)
+    organization = models.ForeignKey("departments.Organization", on_delete=models.CASCADE, related_name="rotations")
+    department = models.ForeignKey(
+        "departments.Department",
+        on_delete=models.CASCADE,
+        related_name="rotations",
+        null=True,
+        help_text="Empty for the organization's admin key.",
+    )
     trigger = models.CharField(max_length=16, choices=Trigger.choices)
     mode = models.CharField(max_length=16, choices=Mode.choices, default=Mode.PLANNED)
     step = models.CharField(max_length=16, choices=Step.choices, default=Step.PLAN)
@@ -79,6 +93,15 @@ class Rotation(models.Model):
     giving_up = models.BooleanField(default=False)
     deletion_confirmed = models.BooleanField(default=False, help_text="Delete the old key though there is no new one.")
     needs_confirmation = models.BooleanField(default=False)
+    again = models.CharField(
+        max_length=16,
+        choices=Mode.choices,
+        blank=True,
+        help_text="Asked for when the new key was in use already: another exchange follows this one.",
+    )
+    also_prove = models.JSONField(
+        default=list, blank=True, help_text="Versions of earlier exchanges that are to be proven dead by this one."
+    )
     problem = models.CharField(max_length=300, blank=True, help_text="Why it waits, for the page.")
 
     started_at = models.DateTimeField()
@@ -97,17 +120,34 @@ class Rotation(models.Model):
         ordering = ["-started_at"]
         constraints = [
             models.UniqueConstraint(
-                fields=["department"], condition=models.Q(closed_at__isnull=True), name="rotation_one_open"
-            )
+                fields=["department", "what"],
+                condition=models.Q(closed_at__isnull=True, department__isnull=False),
+                name="rotation_one_open_of_department",
+            ),
+            models.UniqueConstraint(
+                fields=["organization", "what"],
+                condition=models.Q(closed_at__isnull=True, department__isnull=True),
+                name="rotation_one_open_of_organization",
+            ),
         ]
         indexes = [models.Index(fields=["closed_at", "not_before"], name="rotation_due")]
 
     def __str__(self) -> str:
         return f"{self.get_step_display()} ({self.started_at:%Y-%m-%d %H:%M})"
 
+    @property
+    def place(self) -> str:
+        """Whose secret it is, in words: Finance; Finance, password of the store; Acme, admin key."""
+        if self.department is None:
+            return f"{self.organization.name}, admin key"
+        return self.department.name + (", password of the store" if self.what == self.What.STORE_PASSWORD else "")
+
 
 class KeyAccess(models.Model):
-    """A person who knows, or can get at, a department's key. When that ends the key is rotated: `key_people.py`."""
+    """A person who knows, or can get at, a secret. When that ends it is exchanged: `key_people.py`.
+
+    Without a department it is the organization's admin key.
+    """
 
     class How(models.TextChoices):
         PASTED = "pasted", "Pasted it"
@@ -115,7 +155,15 @@ class KeyAccess(models.Model):
         VAULT = "vault", "Administers its entry in the secret manager"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    department = models.ForeignKey("departments.Department", on_delete=models.CASCADE, related_name="key_people")
+    organization = models.ForeignKey("departments.Organization", on_delete=models.CASCADE, related_name="key_people")
+    department = models.ForeignKey(
+        "departments.Department",
+        on_delete=models.CASCADE,
+        related_name="key_people",
+        null=True,
+        blank=True,
+        help_text="Empty: the organization's admin key.",
+    )
     person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="key_access")
     how = models.CharField(max_length=16, choices=How.choices)
     since = models.DateTimeField(default=timezone.now)
@@ -124,7 +172,14 @@ class KeyAccess(models.Model):
         ordering = ["department__name", "how"]
         verbose_name = "access to a key"
         verbose_name_plural = "access to keys"
-        constraints = [models.UniqueConstraint(fields=["department", "person", "how"], name="key_access_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["department", "person", "how"], name="key_access_once"),
+            models.UniqueConstraint(
+                fields=["organization", "person", "how"],
+                condition=models.Q(department__isnull=True),
+                name="key_access_once_of_admin_key",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.person}: {self.get_how_display()}"

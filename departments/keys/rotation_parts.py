@@ -15,7 +15,7 @@ from audit.writer import Entry, record
 from departments.keys.admin_api import AdminKeyMissing, AdminRejected, has_admin_api
 from departments.keys.client import provider_named
 from departments.keys.key_people import forget_pasted
-from departments.keys.models import KeyReference, ProviderProject
+from departments.keys.models import AdminKeyReference, KeyReference, ProviderProject
 from departments.keys.rotation_job import (
     LIFETIME,
     REMIND_EVERY,
@@ -30,6 +30,7 @@ from departments.keys.rotation_job import (
     Step,
 )
 from departments.keys.rotation_models import Rotation
+from departments.keys.rotation_subjects import subject_of
 from departments.keys.secret import Secret
 from departments.keys.trial import Verdict
 from departments.keys.vaults import SecretMissing
@@ -96,13 +97,14 @@ def read_key(job: Job, version: str, reason: str) -> Secret | None:
 
 
 def record_read(job: Job, version: str, reason: str) -> None:
+    department = job.rotation.department
     record(
         Entry(
             event=Event.SECRET_READ,
-            organization_id=job.department.organization_id,
-            organization_name=job.department.organization.name,
-            department_id=job.department.pk,
-            department_name=job.department.name,
+            organization_id=job.organization.pk,
+            organization_name=job.organization.name,
+            department_id=department.pk if department else None,
+            department_name=department.name if department else "",
             subject_kind="secret",
             subject_id=job.rotation.secret_name,
             key_version=version,
@@ -114,7 +116,7 @@ def record_read(job: Job, version: str, reason: str) -> None:
 def look_at(job: Job, version: str, reason: str) -> Verdict:
     """What the provider says about a version's key. One that was never stored, or is gone, has no value to ask with."""
     value = read_key(job, version, reason) if version else None
-    return Verdict.DEAD if value is None else job.tools.look(job.department, value)
+    return Verdict.DEAD if value is None else job.look(value)
 
 
 def is_listed(job: Job) -> bool:
@@ -181,7 +183,9 @@ def take_from_inbox(job: Job) -> Outcome:
     vault.stage(job.rotation.secret_name, job.token, pasted)
     empty_inbox(job)
     value = api_key_in(pasted)
-    return Move(to=Step.VERIFY, event=Event.ROTATION_STAGED, changes={"new_fingerprint": value.fingerprint()})
+    # a key that was made before somebody pasted one is nobody's: it is deleted by its name at the end
+    changes = {"new_fingerprint": value.fingerprint(), "new_key_id": "", "new_account_id": "", "new_expires_at": None}
+    return Move(to=Step.VERIFY, event=Event.ROTATION_STAGED, changes=changes)
 
 
 def empty_inbox(job: Job) -> None:
@@ -265,17 +269,28 @@ def superseded(job: Job) -> Outcome:
 
     def follow() -> None:
         mode = Mode.EMERGENCY if rotation.mode == Mode.EMERGENCY else Mode.PROMPT
-        Rotation.objects.create(
-            department=job.department,
-            trigger=rotation.trigger,
-            mode=mode,
-            secret_name=rotation.secret_name,
-            own_account=True,
-            started_at=now,
-            step_since=now,
-        )
+        following(rotation, now, trigger=rotation.trigger, mode=mode, own_account=True)
 
     return closing(Result.SUPERSEDED, Event.ROTATION_NOT_RETIRED, also=follow)
+
+
+def following(rotation: Rotation, now: datetime, **columns: Any) -> Rotation:
+    """The row of an exchange that takes over where this one ends."""
+    return Rotation.objects.create(
+        what=rotation.what,
+        organization=rotation.organization,
+        department=rotation.department,
+        secret_name=rotation.secret_name,
+        started_at=now,
+        step_since=now,
+        **columns,
+    )
+
+
+def unproven(rotation: Rotation) -> list[str]:
+    """Versions whose value is to be refused before this rotation's duty is done: its own, and those it was handed."""
+    own = version_to_retire(rotation)
+    return [*([own] if own else []), *rotation.also_prove]
 
 
 def closing(result: str, event: Event, **more: Any) -> Move:
@@ -298,10 +313,12 @@ def afterwards(job: Job) -> Callable[[], Any]:
     rotation = job.rotation
 
     def note() -> None:
-        if is_outage(rotation):
+        if rotation.what == Rotation.What.KEY and is_outage(rotation):
             KeyReference.objects.filter(department=job.department).update(state=KeyReference.State.BROKEN)
+        elif rotation.what == Rotation.What.ADMIN_KEY and is_outage(rotation):
+            AdminKeyReference.objects.filter(organization=job.organization).update(state=AdminKeyReference.State.BROKEN)
         elif not rotation.giving_up:
-            forget_pasted(job.department, but=rotation.started_by_id if rotation.by_paste else None)
+            forget_pasted(subject_of(rotation), but=rotation.started_by_id if rotation.by_paste else None)
 
     return note
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from audit.events import Event
-from departments.keys.admin_api import AdminKeyMissing
+from departments.keys.admin_api import AdminKeyMissing, NewKey
 from departments.keys.models import ProviderProject
 from departments.keys.reader import KeyOrigin, key_document, note_provider_key
 from departments.keys.rotation_job import (
@@ -91,7 +91,7 @@ def mint(job: Job) -> Outcome:
     rotation = job.rotation
     if rotation.deletion_confirmed:
         return Move(to=Step.RETIRE, event=Event.ROTATION_CONFIRMED, changes={"needs_confirmation": False})
-    if staged(job) is not None:
+    if rotation.by_paste or staged(job) is not None:
         return Move(to=Step.STAGE, event=Event.ROTATION_REPEATED)
     admin = job.tools.open_admin(job.department.organization)
     if isinstance(admin, AdminKeyMissing):
@@ -101,6 +101,11 @@ def mint(job: Job) -> Outcome:
         account = service_account(job, api)
         lifetime, scopes = lifetime_of(job)
         key = api.create_key(rotation.project_id, account, job.key_name, expires_in=lifetime, **scopes)
+    return minted(key, account)
+
+
+def minted(key: NewKey, account: str = "") -> Move:
+    """The new key is made; its value goes to the next step and nowhere else."""
     changes = {
         "new_key_id": key.id,
         "new_account_id": account,
@@ -119,20 +124,29 @@ def mint(job: Job) -> Outcome:
 
 def stage(job: Job) -> Outcome:
     """Store the new value under the rotation's id, where readers do not look."""
-    rotation, vault = job.rotation, job.tools.vault
-    held = staged(job)
+    return staged_as(job, _document)
+
+
+def _document(job: Job, value: Secret) -> Secret:
+    rotation = job.rotation
+    origin = KeyOrigin(
+        key_id=rotation.new_key_id,
+        project_id=rotation.project_id,
+        service_account_id=rotation.new_account_id,
+        expires_at=rotation.new_expires_at,
+    )
+    return key_document(value, job.token, origin)
+
+
+def staged_as(job: Job, document: Callable[[Job, Secret], Secret]) -> Outcome:
+    """The value that was just made, pasted or stored by an earlier try, in the form its readers know."""
+    rotation, held = job.rotation, staged(job)
     if held is None and rotation.by_paste:
         return take_from_inbox(job)
     if held is None and job.carried is None:
         return Move(to=Step.MINT, event=Event.ROTATION_REPEATED)
     if held is None and job.carried is not None:
-        origin = KeyOrigin(
-            key_id=rotation.new_key_id,
-            project_id=rotation.project_id,
-            service_account_id=rotation.new_account_id,
-            expires_at=rotation.new_expires_at,
-        )
-        vault.stage(rotation.secret_name, job.token, key_document(job.carried.value, job.token, origin))
+        job.tools.vault.stage(rotation.secret_name, job.token, document(job, job.carried.value))
     if rotation.by_paste:
         empty_inbox(job)
     value = api_key_in(staged(job))
@@ -141,10 +155,15 @@ def stage(job: Job) -> Outcome:
 
 def verify(job: Job) -> Outcome:
     """Try the staged value on what the department needs."""
+    return tried(job, lambda value: job.tools.try_out(job.department, value, job.token))
+
+
+def tried(job: Job, look: Callable[[Secret], Verdict]) -> Outcome:
+    """What follows from a trial of the staged value."""
     value = read_key(job, job.token, "verify")
     if value is None:
         return GiveUp("the staged key is gone from the secret manager")
-    verdict = job.tools.try_out(job.department, value, job.token)
+    verdict = look(value)
     if verdict is Verdict.FORBIDDEN and job.rotation.mode == Mode.EMERGENCY:
         # a key that may do too little is better than one that somebody else has
         return Move(to=Step.PROMOTE, event=Event.ROTATION_VERIFIED, details={"verdict": verdict.value})
@@ -279,7 +298,11 @@ def prove(job: Job) -> Outcome:
     rotation, now = job.rotation, job.tools.now()
     verdict = look_at(job, version_to_retire(rotation), "prove")
     if verdict is Verdict.DEAD and not is_listed(job):
-        return closing(result_of(rotation), Event.ROTATION_PROVED, also=afterwards(job))
+        alive = [version for version in rotation.also_prove if look_at(job, version, "prove") is not Verdict.DEAD]
+        if not alive:
+            return closing(result_of(rotation), Event.ROTATION_PROVED, also=afterwards(job))
+        problem = "The key of an earlier exchange still works. Delete at the provider every key but the newest."
+        return Pause(wait=REMIND_EVERY, problem=problem, event=Event.ROTATION_REMINDED)
     if rotation.by_person:
         problem = f"Delete the key {fingerprint_to_retire(rotation)} at the provider: it still works."
         return Pause(wait=REMIND_EVERY, problem=problem, event=Event.ROTATION_REMINDED)

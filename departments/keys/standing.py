@@ -63,7 +63,7 @@ class Standing:
 def standing_of(department: Department) -> Standing:
     """How the department's key stands now. Half a dozen queries, each answered by an index."""
     key = KeyReference.objects.filter(department=department).first()
-    rotations = list(Rotation.objects.filter(department=department)[:SHOWN])
+    rotations = list(Rotation.objects.filter(department=department, what=Rotation.What.KEY)[:SHOWN])
     return Standing(
         department=department,
         key=key,

@@ -21,6 +21,7 @@ from openai import DefaultHttpx2Client, OpenAI
 
 from audit.events import Event, Outcome
 from audit.writer import Entry, record
+from departments.keys.admin_api import AdminApi, AdminApiError, AdminForbidden, AdminKeyRefused, openai_base_url
 from departments.keys.client import Provider, provider_named, refuse_environment
 from departments.keys.secret import Secret
 from departments.models import Department
@@ -44,6 +45,20 @@ def look(department: Department, key: Secret) -> Verdict:
     """Whether the provider knows the key."""
     with _client(department, key) as client:
         return _verdict(lambda: client.models.retrieve(department.model))
+
+
+def look_admin_key(key: Secret) -> Verdict:
+    """The same for an admin key, which can call no model: whether it may read its organization's projects."""
+    try:
+        with AdminApi(key, openai_base_url()) as api:
+            api.verify()
+    except AdminKeyRefused:
+        return Verdict.DEAD
+    except AdminForbidden:
+        return Verdict.FORBIDDEN
+    except AdminApiError:
+        return Verdict.UNCLEAR
+    return Verdict.ALIVE
 
 
 def try_out(department: Department, key: Secret, version: str) -> Verdict:

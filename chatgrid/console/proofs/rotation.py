@@ -45,19 +45,19 @@ def _ends(keys: list[KeyReference]) -> list[Evidence]:
 
 
 def _waiting(organization: Organization) -> list[Evidence]:
-    rows = Rotation.objects.filter(department__organization=organization, closed_at=None).exclude(problem="")
-    waiting = [row.department.name for row in rows.select_related("department")]
+    rows = Rotation.objects.filter(organization=organization, closed_at=None).exclude(problem="")
+    waiting = [row.place for row in rows.select_related("department", "organization")]
     return [Evidence(f"An exchange does not get on: {named(waiting)}", False, _keys())] if waiting else []
 
 
 def _last(organization: Organization) -> Evidence:
-    closed = Rotation.objects.filter(department__organization=organization).exclude(closed_at=None)
-    last = closed.select_related("department").order_by("-closed_at").first()
+    closed = Rotation.objects.filter(organization=organization).exclude(closed_at=None)
+    last = closed.select_related("department", "organization").order_by("-closed_at").first()
     if last is None or last.closed_at is None:
         return Evidence("No key was exchanged here yet", url=_keys())
     holds = last.result != Rotation.Result.OUTAGE
     when = timesince(last.closed_at, depth=1)
-    return Evidence(f"Last exchange: {last.department.name}, {when} ago. {last.get_result_display()}", holds, _keys())
+    return Evidence(f"Last exchange: {last.place}, {when} ago. {last.get_result_display()}", holds, _keys())
 
 
 def _keys() -> str:

@@ -9,11 +9,12 @@ import pytest
 
 from audit.events import Event
 from audit.models import AuditEvent
-from departments.keys import key_people
+from departments.keys import key_people, rotation_worker
 from departments.keys import rotation as rotating
 from departments.keys.admin_api import AdminForbidden, AdminUnavailable
 from departments.keys.models import KeyReference, ProviderProject
 from departments.keys.rotation import By, NothingToConfirm, RotationError, TooLate
+from departments.keys.rotation_claims import win_claim
 from departments.keys.rotation_job import HOLD, drain_time
 from departments.keys.rotation_models import KeyAccess, Rotation
 from departments.keys.secret import Secret
@@ -380,7 +381,7 @@ def test_a_paste_does_not_cut_into_a_rotation_under_way(installed: Stage, ivan: 
 
 def test_two_workers_do_not_hold_one_rotation(installed: Stage) -> None:
     rotation = installed.start()
-    assert rotating._claim(rotation.pk, installed.tools) is not None
+    assert win_claim(rotation.pk, installed.clock.now()) is not None
     assert rotating.advance(rotation.pk, installed.tools) is None
     assert installed.story(rotation) == ["started"]
 
@@ -414,7 +415,7 @@ def test_a_fault_of_ours_is_tried_again_and_reaches_the_log(installed: Stage, mo
         with pytest.raises(ZeroDivisionError):
             installed.step(rotation)
     rotation.refresh_from_db()
-    assert (rotation.claim, rotation.problem) == (None, rotating.UNEXPECTED)
+    assert (rotation.claim, rotation.problem) == (None, rotation_worker.UNEXPECTED)
     installed.clock.turn(minutes=2)
     assert installed.run(rotation).result == Result.DONE
 
@@ -450,3 +451,88 @@ def test_without_an_admin_key_a_person_pastes_and_deletes(stage: Stage, ivan: By
     assert stage.story(rotation).count("reminded") == 3
     stage.provider._end(stage.first_key)
     assert stage.run(rotation).result == Result.DONE
+
+
+# -- a second wish when the first exchange has its new key in use already
+
+
+def newest(stage: Stage) -> Rotation:
+    return Rotation.objects.filter(department=stage.department).order_by("-started_at")[0]
+
+
+def test_a_leak_after_the_new_key_came_into_use_exchanges_that_one_too(installed: Stage) -> None:
+    first = installed.run_to(installed.start(), Step.RETIRE)
+    suspected = installed.current_key()
+    installed.start("leak")
+    installed.run(first)
+    second = newest(installed)
+    assert (first.result, second.mode, second.closed_at) == (Result.DONE, Mode.EMERGENCY, None)
+    installed.run(second)
+    assert installed.current_key() != suspected
+    assert list(installed.provider.live) == [second.new_key_id]
+
+
+def test_a_leak_while_the_old_key_refuses_to_die_does_not_wait_for_it(installed: Stage) -> None:
+    installed.provider.verdicts = [Verdict.ALIVE] * 2  # the trial, and caches that still know the deleted key
+    first = installed.run_to(installed.start("person_left"), Step.PROVE)
+    installed.provider.verdicts = [Verdict.ALIVE]
+    installed.start("leak")
+    installed.step(first)
+    second = newest(installed)
+    assert (first.result, second.also_prove) == (Result.HANDED_OVER, [first.old_version])
+    installed.run(second)
+    assert second.result == Result.DONE
+    assert list(installed.provider.live) == [second.new_key_id]
+
+
+def test_what_was_handed_over_is_proven_by_the_next(installed: Stage) -> None:
+    installed.provider.verdicts = [Verdict.ALIVE] * 2
+    first = installed.run_to(installed.start("person_left"), Step.PROVE)
+    installed.provider.verdicts = [Verdict.ALIVE]
+    installed.start("leak")
+    installed.step(first)
+    # the trial of its key, then its own old key is dead, and the one before it is not
+    installed.provider.verdicts = [Verdict.ALIVE, Verdict.DEAD, Verdict.ALIVE]
+    second = installed.run_to(newest(installed), Step.PROVE)
+    assert (second.step, "earlier exchange" in second.problem) == (Step.PROVE, True)
+
+
+def test_a_leak_while_an_exchange_is_given_up_exchanges_the_key_that_stays(installed: Stage, ivan: By) -> None:
+    first = installed.run_to(installed.start("person_left"), Step.DRAIN)
+    rotating.give_up(first, ivan)
+    installed.start("leak")
+    installed.run(first)
+    second = installed.run(newest(installed))
+    assert (first.result, second.result) == (Result.ROLLED_BACK, Result.DONE)
+    assert list(installed.provider.live) == [second.new_key_id]
+
+
+def test_a_key_can_be_pasted_while_only_the_proof_of_the_last_exchange_is_missing(stage: Stage, ivan: By) -> None:
+    stage.provider.has_admin_key = False
+    stage.install(made_by_us=False)
+    pasted, newer = (stage.provider.add("person", name, None) for name in ("first", "second"))
+    first = stage.run_to(rotating.start_pasted(stage.department, pasted.value, ivan), Step.PROVE)
+    stage.step(first)
+    assert first.by_person
+    second = rotating.start_pasted(stage.department, newer.value, ivan)
+    first.refresh_from_db()
+    assert (first.result, second.also_prove) == (Result.HANDED_OVER, [first.old_version])
+    stage.run_to(second, Step.PROVE)
+    stage.step(second)
+    assert stage.current_key() == newer.value
+    for key_id in (stage.first_key, pasted.id):
+        del stage.provider.live[key_id]  # the person does what the page asks
+    rotating.look_again(second)
+    assert stage.run(second).result == Result.DONE
+
+
+def test_a_paste_helps_a_rotation_that_cannot_make_a_key(installed: Stage, ivan: By) -> None:
+    installed.provider.failing = AdminUnavailable("away")
+    rotation = installed.run_to(installed.start("leak"), Step.MINT)
+    installed.step(rotation)
+    installed.provider.failing = None
+    pasted = installed.provider.add("person", "by hand", None)
+    assert rotating.start_pasted(installed.department, pasted.value, ivan).pk == rotation.pk
+    installed.run(rotation)
+    assert (rotation.result, installed.current_key()) == (Result.DONE, pasted.value)
+    assert list(installed.provider.live) == [pasted.id]

@@ -92,7 +92,7 @@ def test_the_command_shows_each_step_as_it_happens(
     call_command("rotate_key", company.organization.slug, "hr", "--emergency", stdout=said)
     lines = said.getvalue().splitlines()
     assert "Emergency" in lines[0]
-    assert lines[1].endswith("The exchange of a department's key began")
+    assert lines[1].endswith("The exchange of a key or password began")
     assert lines[-1] == "Done: the old key is proven dead."
 
 
