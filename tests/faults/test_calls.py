@@ -193,7 +193,7 @@ async def test_a_killed_process_leaves_a_call_that_is_booked_once_and_a_budget_t
     set_limit(company, tokens_per_day=4_000)
     program = "from departments.limits import budget; budget.LEASE_SECONDS = 2; budget.RENEW_SECONDS = 0.2\n"
     program += "from runpy import run_module; run_module('tests.departments.limits.many_calls', run_name='__main__')"
-    arguments = [company.organization.slug, company.bob.email, "1"]
+    arguments = [company.organization.slug, company.bob.email, "1", "1"]
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "chatgrid.settings"}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", f"import sys; sys.argv[0] = 'x'; {program}", *arguments, env=environment

@@ -70,6 +70,10 @@ class Clock:
         assert row is not None
         return row[0], row[-1]
 
+    def renew(self, asked: budget.Request, written: int) -> bool:
+        values = [budget.LEASE_SECONDS, written, asked.call_id]
+        return self._held.execute(budget._RENEW, values).fetchone() is not None
+
     def settle(self, asked: budget.Request, used: int) -> bool:
         row = self._held.execute("SELECT limits_settle(%s, %s, 0, NULL, false)", [asked.call_id, used]).fetchone()
         assert row is not None

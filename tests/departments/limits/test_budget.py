@@ -87,7 +87,7 @@ async def test_four_processes_share_one_budget_to_the_token(company: Company, pr
     ceiling = 12_000
     set_limit(company, tokens_per_day=ceiling)
     command = [sys.executable, "-m", "tests.departments.limits.many_calls"]
-    command += [company.organization.slug, company.bob.email, "50"]
+    command += [company.organization.slug, company.bob.email, "50", "50"]
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "chatgrid.settings", "CHATGRID_ANSWER_TOKENS": "120"}
     processes = [
         await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=environment)
