@@ -12,8 +12,8 @@ from django.db import connections, transaction
 from psycopg import sql
 
 GRANTS = """
-    REVOKE ALL ON audit_rollup, audit_rollup_person, audit_rollup_state FROM {role};
-    GRANT SELECT ON audit_rollup, audit_rollup_person, audit_rollup_state TO {role};
+    REVOKE ALL ON audit_rollup, audit_rollup_person, audit_rollup_detail, audit_rollup_state FROM {role};
+    GRANT SELECT ON audit_rollup, audit_rollup_person, audit_rollup_detail, audit_rollup_state TO {role};
     REVOKE EXECUTE ON FUNCTION audit_roll_up, audit_rollup_again, audit_rollup_add, audit_rollup_forget FROM PUBLIC;
     GRANT EXECUTE ON FUNCTION audit_roll_up, audit_rollup_again TO {role};
 """

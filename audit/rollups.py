@@ -34,6 +34,13 @@ MEASURES = (
 )
 
 
+KEYS = {
+    "audit_rollup": ("day", "department_id", "model"),
+    "audit_rollup_person": ("day", "actor_id"),
+    "audit_rollup_detail": ("day", "department_id", "model", "actor_id"),
+}
+
+
 class Cursor(Protocol):
     """Django's cursors and psycopg's alike, outside a transaction unless it says otherwise."""
 
@@ -155,15 +162,29 @@ def models(cursor: Cursor, organization_id: UUID, since: date) -> list[str]:
     return [name for (name,) in cursor.fetchall()]
 
 
+def first_day_of(cursor: Cursor, organization_id: UUID, model: str) -> date | None:
+    """The first day on which this model was asked; None where no sealed call ever asked it."""
+    query = "SELECT min(day) FROM audit_rollup WHERE organization_id = %s AND model = %s"
+    found: date | None = _one(cursor, query, [organization_id, model])
+    return found
+
+
 def _rows(scope: Scope, by: By) -> Iterator[sql.Composed]:
-    """The stored rows to add up: by department as they are, by person as few as the days allow."""
-    if by is not By.PERSON and scope.actor_id is None:
-        yield _select("audit_rollup", scope, [sql.SQL("day BETWEEN {} AND {}"), scope.since, scope.until])
+    """The stored rows to add up: as coarse as the question allows, and by month where whole months are in it."""
+    table = _table(scope, by)
+    if table == "audit_rollup":
+        yield _select(table, scope, [sql.SQL("day BETWEEN {} AND {}"), scope.since, scope.until])
         return
     pieces = [("day", scope.since, scope.until)] if by is By.DAY else spans(scope.since, scope.until)
     for grain, first, last in pieces:
-        within = [sql.SQL("grain = {} AND day BETWEEN {} AND {}"), grain, first, last]
-        yield _select("audit_rollup_person", scope, within)
+        yield _select(table, scope, [sql.SQL("grain = {} AND day BETWEEN {} AND {}"), grain, first, last])
+
+
+def _table(scope: Scope, by: By) -> str:
+    if scope.actor_id is None and by is not By.PERSON:
+        return "audit_rollup"
+    narrowed = scope.department_id is not None or scope.model
+    return "audit_rollup_detail" if narrowed or by in {By.DEPARTMENT, By.MODEL} else "audit_rollup_person"
 
 
 def spans(since: date, until: date) -> list[tuple[str, date, date]]:
@@ -194,7 +215,9 @@ def _select(table: str, scope: Scope, within: Sequence[Any]) -> sql.Composed:
         wanted.append(_equals("actor_id", scope.actor_id))
     if scope.model:
         wanted.append(_equals("model", scope.model))
-    return sql.SQL("SELECT * FROM {} WHERE {}").format(sql.Identifier(table), sql.SQL(" AND ").join(wanted))
+    # a column that the table does not have is not asked for: the tables are as narrow as their question
+    columns = sql.SQL(", ").join(map(sql.Identifier, (*KEYS[table], *MEASURES)))
+    return sql.SQL("SELECT {} FROM {} WHERE {}").format(columns, sql.Identifier(table), sql.SQL(" AND ").join(wanted))
 
 
 def _equals(name: str, value: Any) -> sql.Composed:
@@ -208,25 +231,33 @@ def _one(cursor: Cursor, query: str, values: Sequence[Any]) -> Any:
 
 
 _SUMMED = ", ".join(f"sum({name}) AS {name}" for name in MEASURES)
+_HELD = ", ".join(MEASURES)
 _DIFFERENCES = f"""
     WITH truth AS MATERIALIZED (
         SELECT t.* FROM (
             SELECT max(s.last_seq) AS last_number FROM audit_rollup_state r JOIN audit_seal s ON s.n <= r.seal
         ) reached, LATERAL audit_rollup_sums(1, reached.last_number, '-infinity', 'infinity') t
     ),
+    grained AS (
+        SELECT grain, date_trunc(grain, day)::date AS since, truth.*
+        FROM truth CROSS JOIN (VALUES ('day'), ('month')) AS grains (grain)
+    ),
     expected AS (
-        SELECT 'department' AS kind, organization_id, day, department_id, NULL::uuid AS actor_id, model, {_SUMMED}
-        FROM truth GROUP BY 1, 2, 3, 4, 5, 6
+        SELECT 'all' AS kind, '' AS grain, organization_id, day, department_id, NULL::uuid AS actor_id, model, {_SUMMED}
+        FROM truth GROUP BY 1, 2, 3, 4, 5, 6, 7
         UNION ALL
-        SELECT grain, organization_id, date_trunc(grain, day)::date, department_id, actor_id, model, {_SUMMED}
-        FROM truth CROSS JOIN (VALUES ('day'), ('month')) AS grains (grain) GROUP BY 1, 2, 3, 4, 5, 6
+        SELECT 'person', grain, organization_id, grained.since, NULL::uuid, actor_id, '', {_SUMMED}
+        FROM grained GROUP BY 1, 2, 3, 4, 5, 6, 7
+        UNION ALL
+        SELECT 'detail', grain, organization_id, grained.since, department_id, actor_id, model, {_SUMMED}
+        FROM grained GROUP BY 1, 2, 3, 4, 5, 6, 7
     ),
     held AS (
-        SELECT 'department', organization_id, day, department_id, NULL::uuid, model, {", ".join(MEASURES)}
-        FROM audit_rollup
+        SELECT 'all', '', organization_id, day, department_id, NULL::uuid, model, {_HELD} FROM audit_rollup
         UNION ALL
-        SELECT grain, organization_id, day, department_id, actor_id, model, {", ".join(MEASURES)}
-        FROM audit_rollup_person
+        SELECT 'person', grain, organization_id, day, NULL::uuid, actor_id, '', {_HELD} FROM audit_rollup_person
+        UNION ALL
+        SELECT 'detail', grain, organization_id, day, department_id, actor_id, model, {_HELD} FROM audit_rollup_detail
     )
     (SELECT 'is', * FROM (SELECT * FROM held EXCEPT ALL SELECT * FROM expected) a)
     UNION ALL

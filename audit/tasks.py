@@ -8,7 +8,8 @@ from celery import shared_task
 from django.conf import settings
 from django.db import connection
 
-from audit import retention, rollups
+from audit import retention, rollups, verifying
+from audit.models import VerificationRun
 from audit.roles import RETENTION, connect
 
 MONTHS_AHEAD = 3
@@ -45,3 +46,20 @@ def roll_up() -> None:
     """Take what was sealed since the last time into the sums behind the charts."""
     with connection.cursor() as cursor:
         rollups.advance(cursor)
+
+
+# taken off the queue when it begins: it may run for longer than the broker waits before it hands a task to another
+# worker, and a run that died with its process is told by its row
+@shared_task(acks_late=False, soft_time_limit=6 * 3600, time_limit=6 * 3600 + 60)
+def verify_record(run_id: str) -> None:
+    """Verify the whole record for a run that a page has asked for."""
+    run = VerificationRun.objects.filter(pk=run_id, finished_at=None).first()
+    if run is not None:
+        verifying.verify(run)
+
+
+@shared_task(acks_late=False, soft_time_limit=6 * 3600, time_limit=6 * 3600 + 60)
+def verify_nightly() -> None:
+    """Verify the whole record because it is time to, unless somebody has just asked for it."""
+    if verifying.unfinished() is None:
+        verifying.verify(VerificationRun.objects.create())

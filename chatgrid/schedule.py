@@ -14,6 +14,7 @@ class Queue(StrEnum):
 
     INGEST = "ingest"  # long and many: an upload of 500 files must not hold up anything else
     ROTATION = "rotation"  # writes secrets and reads admin keys: in production its worker alone has the right to
+    RECORD = "record"  # minutes of reading, with the right to read the anchors: verifications
     CHORES = "chores"  # short and regular: leases, partitions, sweeps
 
 
@@ -24,6 +25,8 @@ ROUTES: dict[str, dict[str, str]] = {
     "chatgrid.chat.tasks.close_lost_answers": {"queue": Queue.CHORES},
     "audit.tasks.make_partitions": {"queue": Queue.CHORES},
     "audit.tasks.end_months": {"queue": Queue.CHORES},
+    "audit.tasks.verify_record": {"queue": Queue.RECORD},
+    "audit.tasks.verify_nightly": {"queue": Queue.RECORD},
     "audit.tasks.roll_up": {"queue": Queue.CHORES},
     "chatgrid.chat.tasks.expire_conversations": {"queue": Queue.CHORES},
     "departments.keys.tasks.advance_rotation": {"queue": Queue.ROTATION},
@@ -59,6 +62,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "task": "audit.tasks.roll_up",
         "schedule": 20.0,
         "options": {"expires": 20},
+    },
+    "verify the whole record every night (control 5)": {
+        "task": "audit.tasks.verify_nightly",
+        "schedule": 24 * 3600.0,
+        "options": {"expires": 3600},
     },
     "delete conversations whose retention is over (control 5)": {
         "task": "chatgrid.chat.tasks.expire_conversations",

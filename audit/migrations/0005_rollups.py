@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.RunSQL(
             SQL.read_text(encoding="utf-8"),
             "DROP FUNCTION audit_rollup_again, audit_roll_up, audit_rollup_add, audit_rollup_forget, audit_rollup_sums;"
-            "DROP TABLE audit_rollup, audit_rollup_person, audit_rollup_state;",
+            "DROP TABLE audit_rollup, audit_rollup_person, audit_rollup_detail, audit_rollup_state;",
         ),
     ]

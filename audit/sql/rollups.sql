@@ -23,6 +23,23 @@ CREATE TABLE audit_rollup_person (
     organization_id uuid,
     grain text NOT NULL CHECK (grain IN ('day', 'month')),
     day date NOT NULL,
+    actor_id uuid,
+    calls bigint NOT NULL,
+    refused bigint NOT NULL,
+    estimated bigint NOT NULL,
+    tokens_input bigint NOT NULL,
+    tokens_cached bigint NOT NULL,
+    tokens_output bigint NOT NULL,
+    tokens_reasoning bigint NOT NULL,
+    cost numeric(24, 8) NOT NULL,
+    CONSTRAINT audit_rollup_person_once UNIQUE NULLS NOT DISTINCT (organization_id, grain, day, actor_id)
+);
+
+-- And by all of them, for charts that are narrowed to a person, or to the people of a department or a model.
+CREATE TABLE audit_rollup_detail (
+    organization_id uuid,
+    grain text NOT NULL CHECK (grain IN ('day', 'month')),
+    day date NOT NULL,
     department_id uuid,
     actor_id uuid,
     model text NOT NULL,
@@ -34,10 +51,13 @@ CREATE TABLE audit_rollup_person (
     tokens_output bigint NOT NULL,
     tokens_reasoning bigint NOT NULL,
     cost numeric(24, 8) NOT NULL,
-    CONSTRAINT audit_rollup_person_once
-        UNIQUE NULLS NOT DISTINCT (organization_id, grain, day, actor_id, department_id, model)
+    CONSTRAINT audit_rollup_detail_once
+        UNIQUE NULLS NOT DISTINCT (organization_id, grain, day, department_id, model, actor_id)
 );
-CREATE INDEX audit_rollup_person_by_actor ON audit_rollup_person (organization_id, actor_id, grain, day);
+CREATE INDEX audit_rollup_detail_by_actor ON audit_rollup_detail (organization_id, actor_id, grain, day);
+CREATE INDEX audit_rollup_by_day ON audit_rollup (day);
+CREATE INDEX audit_rollup_person_by_day ON audit_rollup_person (day);
+CREATE INDEX audit_rollup_detail_by_day ON audit_rollup_detail (day);
 
 -- One row: the seals up to this one are in the sums.
 CREATE TABLE audit_rollup_state (
@@ -101,10 +121,14 @@ END $$;
 CREATE FUNCTION audit_rollup_add(first_number bigint, last_number bigint, since timestamptz, until timestamptz)
 RETURNS void LANGUAGE sql AS $$
     WITH summed AS MATERIALIZED (SELECT * FROM audit_rollup_sums(first_number, last_number, since, until)),
+    grained AS MATERIALIZED (
+        SELECT grain, date_trunc(grain, day)::date AS since, s.*
+        FROM summed s CROSS JOIN (VALUES ('day'), ('month')) AS grains (grain)
+    ),
     departments AS (
         INSERT INTO audit_rollup AS held
-        SELECT organization_id, day, department_id, model, sum(calls), sum(refused), sum(estimated), sum(tokens_input),
-            sum(tokens_cached), sum(tokens_output), sum(tokens_reasoning), sum(cost)
+        SELECT organization_id, day, department_id, model, sum(calls), sum(refused), sum(estimated),
+            sum(tokens_input), sum(tokens_cached), sum(tokens_output), sum(tokens_reasoning), sum(cost)
         FROM summed GROUP BY 1, 2, 3, 4
         ON CONFLICT ON CONSTRAINT audit_rollup_once DO UPDATE SET
             calls = held.calls + EXCLUDED.calls,
@@ -115,13 +139,27 @@ RETURNS void LANGUAGE sql AS $$
             tokens_output = held.tokens_output + EXCLUDED.tokens_output,
             tokens_reasoning = held.tokens_reasoning + EXCLUDED.tokens_reasoning,
             cost = held.cost + EXCLUDED.cost
+    ),
+    people AS (
+        INSERT INTO audit_rollup_person AS held
+        SELECT organization_id, grain, grained.since, actor_id, sum(calls), sum(refused), sum(estimated),
+            sum(tokens_input), sum(tokens_cached), sum(tokens_output), sum(tokens_reasoning), sum(cost)
+        FROM grained GROUP BY 1, 2, 3, 4
+        ON CONFLICT ON CONSTRAINT audit_rollup_person_once DO UPDATE SET
+            calls = held.calls + EXCLUDED.calls,
+            refused = held.refused + EXCLUDED.refused,
+            estimated = held.estimated + EXCLUDED.estimated,
+            tokens_input = held.tokens_input + EXCLUDED.tokens_input,
+            tokens_cached = held.tokens_cached + EXCLUDED.tokens_cached,
+            tokens_output = held.tokens_output + EXCLUDED.tokens_output,
+            tokens_reasoning = held.tokens_reasoning + EXCLUDED.tokens_reasoning,
+            cost = held.cost + EXCLUDED.cost
     )
-    INSERT INTO audit_rollup_person AS held
-    SELECT organization_id, grain, date_trunc(grain, day)::date, department_id, actor_id, model, sum(calls),
-        sum(refused), sum(estimated), sum(tokens_input), sum(tokens_cached), sum(tokens_output), sum(tokens_reasoning),
-        sum(cost)
-    FROM summed CROSS JOIN (VALUES ('day'), ('month')) AS grains (grain) GROUP BY 1, 2, 3, 4, 5, 6
-    ON CONFLICT ON CONSTRAINT audit_rollup_person_once DO UPDATE SET
+    INSERT INTO audit_rollup_detail AS held
+    SELECT organization_id, grain, grained.since, department_id, actor_id, model, sum(calls), sum(refused), sum(estimated),
+        sum(tokens_input), sum(tokens_cached), sum(tokens_output), sum(tokens_reasoning), sum(cost)
+    FROM grained GROUP BY 1, 2, 3, 4, 5, 6
+    ON CONFLICT ON CONSTRAINT audit_rollup_detail_once DO UPDATE SET
         calls = held.calls + EXCLUDED.calls,
         refused = held.refused + EXCLUDED.refused,
         estimated = held.estimated + EXCLUDED.estimated,
@@ -144,10 +182,9 @@ BEGIN
     LOOP
         DELETE FROM audit_rollup WHERE day >= month AND day < month + interval '1 month';
         DELETE FROM audit_rollup_person WHERE day >= month AND day < month + interval '1 month';
+        DELETE FROM audit_rollup_detail WHERE day >= month AND day < month + interval '1 month';
     END LOOP;
 END $$;
-CREATE INDEX audit_rollup_by_day ON audit_rollup (day);
-CREATE INDEX audit_rollup_person_by_day ON audit_rollup_person (day);
 
 -- From nothing, in the caller's transaction: whoever reads meanwhile sees the old sums.
 CREATE FUNCTION audit_rollup_again(most bigint) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
@@ -159,6 +196,7 @@ BEGIN
     PERFORM FROM audit_rollup_state FOR UPDATE;
     DELETE FROM audit_rollup;
     DELETE FROM audit_rollup_person;
+    DELETE FROM audit_rollup_detail;
     UPDATE audit_rollup_state SET seal = 0;
     LOOP
         taken := audit_roll_up(most);

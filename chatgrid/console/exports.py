@@ -33,18 +33,21 @@ from chatgrid.flood import shield
 from departments.http import client_address, require_person
 from departments.models import Department
 
+WORDS = {
+    "CSV": "CSV, for a spreadsheet",
+    "JSON_LINES": "JSON Lines, for a program",
+    "PARQUET": "Parquet, for an analysis",
+    "OCSF": "OCSF, for a SIEM",
+}
+LATEST = 10
+
 
 class ExportForm(forms.Form):
     """What is taken away. Days are UTC, the last one included."""
 
     form = forms.ChoiceField(
         label="Format",
-        choices=[
-            (Format.CSV, "CSV, for a spreadsheet"),
-            (Format.JSON_LINES, "JSON Lines"),
-            (Format.PARQUET, "Parquet, for a data warehouse"),
-            (Format.OCSF, "OCSF, for a SIEM"),
-        ],
+        choices=[(form.value, WORDS.get(form.name, form.value)) for form in Format],
     )
     since = forms.DateField(label="From", required=False, widget=forms.DateInput(attrs={"type": "date"}))
     until = forms.DateField(label="To", required=False, widget=forms.DateInput(attrs={"type": "date"}))

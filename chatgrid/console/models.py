@@ -1,9 +1,10 @@
-"""What the console keeps of its own: the last proof of each control, as the home page shows it."""
+"""What the console keeps of its own: proofs of controls, departures, and searches to repeat."""
 
 from __future__ import annotations
 
 import uuid
 
+from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
@@ -61,3 +62,20 @@ class Departure(models.Model):
 
     def __str__(self) -> str:
         return f"{self.person} left"
+
+
+class SavedSearch(models.Model):
+    """A search of the record that its owner wants to find again. Example: "Refused", event=call%3Arefused."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_searches")
+    name = models.CharField(max_length=80)
+    query = models.CharField(max_length=2000, help_text="the filters as they stand in the page's address")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["owner", "name"], name="saved_search_name_once")]
+
+    def __str__(self) -> str:
+        return self.name

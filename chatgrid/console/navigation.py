@@ -40,6 +40,12 @@ class Section:
     pages: Sequence[type[Model] | Page]
 
 
+RECORD = (
+    AuditEvent,
+    Page("Charts", "admin:audit_auditevent_charts"),
+    Page("Seals", "admin:audit_auditevent_seals"),
+    Page("Export", "export_record"),
+)
 SECTIONS: Sequence[Section] = (
     Section(0, "Now", "clock", (Page("Live", "admin:live"),)),
     Section(0, "People", "people", (User, Membership, Departure)),
@@ -47,7 +53,7 @@ SECTIONS: Sequence[Section] = (
     Section(2, "Keys", "lock", (KeyReference,)),
     Section(3, "Projects", "copy", (ProviderProject, Finding)),
     Section(4, "Departments", "files", (Department, Organization)),
-    Section(5, "Record", "check", (AuditEvent, Page("Export", "export_record"))),
+    Section(5, "Record", "check", RECORD),
     Section(6, "Limits", "clock", (Limit,)),
     Section(7, "Rotation", "retry", ()),
     Section(8, "Prompt injection", "alert", ()),

@@ -2,8 +2,8 @@
 
 - The text lies apart from its event and can be erased; the event holds its salted hash and goes on to verify.
 - A keyed hash is HMAC-SHA256 with a key of the department in the secret manager (the pepper): whoever has the record
-  cannot try questions against it, and whoever may search hashes the searched question with `digest_of`. Case, spacing
-  and Unicode forms do not matter to it.
+  cannot try questions against it, and whoever may search hashes the searched question with `known_digest_of`. Case,
+  spacing and Unicode forms do not matter to it.
 - Where the policy cannot be followed there is no call: a text that should not be kept is never kept instead.
 """
 
@@ -56,13 +56,17 @@ async def keep(department: Department, question: str) -> KeptQuery:
 
 
 async def digest_of(department: Department, question: str) -> str:
-    """The keyed hash under which this question stands in the record."""
-    name = secret_name(department)
+    """The keyed hash of this question, to be kept. Raises SecretMissing where there is no key yet, and asks for one."""
     try:
-        version = await secret_cache().get(name, 0)
+        return await known_digest_of(department, question)
     except SecretMissing:
         await asyncio.to_thread(_ask_for_pepper, department)
         raise
+
+
+async def known_digest_of(department: Department, question: str) -> str:
+    """The keyed hash under which this question would stand in the record; SecretMissing where none can be."""
+    version = await secret_cache().get(secret_name(department), 0)
     key = bytes.fromhex(json.loads(version.value.reveal())["pepper"])
     return KEYED + hmac.new(key, _normal(question).encode(), sha256).hexdigest()
 

@@ -123,6 +123,8 @@ ELSEWHERE = {
     "record:usage_": "tests/departments/keys/test_usage_check.py",
     "record:leak_closed": "tests/departments/keys/test_usage_check.py",
     "provider:": "tests/departments/keys/test_usage_check.py",
+    "record:verified": "tests/chatgrid/console/test_seals_page.py",
+    "record:question": "tests/chatgrid/console/test_record_entry.py",
 }
 
 

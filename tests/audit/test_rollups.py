@@ -170,7 +170,7 @@ def test_a_sum_that_is_not_right_is_found_and_made_right_again(record: Record) -
     assert differences(record) == []
 
 
-@pytest.mark.parametrize("table", ["audit_rollup", "audit_rollup_person", "audit_rollup_state"])
+@pytest.mark.parametrize("table", ["audit_rollup", "audit_rollup_person", "audit_rollup_detail", "audit_rollup_state"])
 def test_the_application_reads_the_sums_and_writes_none(empty: Record, table: str) -> None:
     changes = [f"DELETE FROM {table}", f"TRUNCATE {table}", f"INSERT INTO {table} SELECT * FROM {table}"]
     with empty.as_role(APP) as app:
