@@ -72,6 +72,10 @@ class Event(TextChoices):
     DRIFT_VANISHED = "drift:vanished", "A difference at the provider is gone by itself"
     DRIFT_REPAIRED = "drift:repaired", "A difference at the provider was repaired"
 
+    RULES_CHANGED = "department:rules_changed", "A department admin changed what the assistant is told"
+    TRIAL_STARTED = "trial:started", "A department admin began to try attacks on the department's rules"
+    TRIAL_FINISHED = "trial:finished", "A trial of a department's rules ended"
+
     STORE_CREATED = "store:created", "A department's store was created"
     STORE_DELETED = "store:deleted", "A department's store was deleted"
 
@@ -107,6 +111,7 @@ CRITICAL = frozenset(
         Event.KEY_ACCESS_ENDED,
         Event.ACCESS_ENDED,
         Event.ADMIN_CHANGED,
+        Event.RULES_CHANGED,
         Event.STORE_CREATED,
         Event.STORE_DELETED,
     }

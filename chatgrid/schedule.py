@@ -22,6 +22,7 @@ ROUTES: dict[str, dict[str, str]] = {
     "departments.documents.tasks.ingest": {"queue": Queue.INGEST},
     "departments.documents.tasks.sweep": {"queue": Queue.CHORES},
     "departments.calls.tasks.settle_lost_calls": {"queue": Queue.CHORES},
+    "departments.calls.tasks.run_trials": {"queue": Queue.INGEST},
     "chatgrid.chat.tasks.close_lost_answers": {"queue": Queue.CHORES},
     "audit.tasks.make_partitions": {"queue": Queue.CHORES},
     "audit.tasks.end_months": {"queue": Queue.CHORES},
@@ -87,6 +88,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "task": "departments.calls.tasks.settle_lost_calls",
         "schedule": 15.0,
         "options": {"expires": 15},
+    },
+    "run the trials of rules that wait (control 8)": {
+        "task": "departments.calls.tasks.run_trials",
+        "schedule": 10.0,
+        "options": {"expires": 10},
     },
     "mark answers whose process died (control 5)": {
         "task": "chatgrid.chat.tasks.close_lost_answers",

@@ -207,6 +207,7 @@ SILENCE_SECONDS = read_int("CHATGRID_SILENCE_SECONDS", 60)  # the longest time w
 # dotted path of a callable: text -> labels, for what the scanner's own rules do not see
 CLASSIFIER = read_str("CHATGRID_CLASSIFIER", "")
 CLASSIFIER_SECONDS = read_int("CHATGRID_CLASSIFIER_SECONDS", 2)  # the longest time a text waits for it
+TRIAL_TOKENS = read_int("CHATGRID_TRIAL_TOKENS", 60_000)  # what one trial of a department's rules may use
 MODERATION_MODEL = read_str("CHATGRID_MODERATION_MODEL", "omni-moderation-latest")
 
 # --- documents ----------------------------------------------------------------------------------------------------

@@ -124,6 +124,17 @@ class Department(models.Model):
         max_length=8000,
         help_text="What the assistant is for and how it should answer. Never put a secret here.",
     )
+    off_limits = models.TextField(
+        "what it must not discuss",
+        blank=True,
+        max_length=4000,
+        help_text="One subject a line. The assistant says that it does not discuss it, and nothing else.",
+    )
+    rules_public = models.BooleanField(
+        "members may read these rules",
+        default=False,
+        help_text="Otherwise an answer that begins to repeat them is cut off.",
+    )
     typed_secrets = models.CharField(
         "secrets in questions",
         max_length=8,

@@ -31,6 +31,7 @@ class Right(Enum):
     CHAT = auto()
     READ_DOCUMENTS = auto()
     MANAGE_DOCUMENTS = auto()
+    MANAGE_RULES = auto()  # what the assistant is for, what it must not discuss, how careful it is
     SEE_KEY = auto()  # that there is one, how old it is and whether it works; its value is seen by nobody
 
 

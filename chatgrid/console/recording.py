@@ -44,7 +44,22 @@ class Kind:
 KINDS: dict[type[Model], Kind] = {
     Organization: Kind("organization", ("name", "slug", "time_zone", "admins_paste_keys")),
     Department: Kind(
-        "department", ("name", "slug", "instructions", "provider", "model", "is_active", "paused_at", "pause_reason")
+        "department",
+        (
+            "name",
+            "slug",
+            "instructions",
+            "off_limits",
+            "rules_public",
+            "typed_secrets",
+            "document_review",
+            "moderation",
+            "provider",
+            "model",
+            "is_active",
+            "paused_at",
+            "pause_reason",
+        ),
     ),
     User: Kind("person", ("name", "email", "role", "is_active")),
     Departure: Kind("departure", ("reason",)),

@@ -19,6 +19,7 @@ class Purpose(StrEnum):
     CHAT = "chat"
     SEARCH = "search"  # the embedding of a question
     INGEST = "ingest"  # the embeddings of a document
+    ATTACK = "attack"  # a trial of the department's rules (departments/calls/trials.py)
     MODERATION = "moderation"  # the provider's opinion of a question
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
 from decimal import Decimal
 
 from django.db import models
+from django.utils import timezone
 
 from departments.limits.budget import SMALLEST_ANSWER
 
@@ -43,3 +45,44 @@ class CatalogueModel(models.Model):
         cached_price = self.price_input if self.price_cached is None else self.price_cached
         dollars = (prompt - cached) * self.price_input + cached * cached_price + output * (self.price_output or 0)
         return dollars / 1_000_000
+
+
+class Trial(models.Model):
+    """Attacks tried on a department's own rules and model, and what became of each. Scores are kept for good.
+
+    `tried` holds one object an attack (departments/calls/trials.py); `rules_digest` says which rules these were, so
+    that two trials can be compared. A worker owns a trial until `lease_until`.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waiting"
+        RUNNING = "running", "Running"
+        FINISHED = "finished", "Finished"
+        STOPPED = "stopped", "Stopped early"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    department = models.ForeignKey("departments.Department", on_delete=models.CASCADE, related_name="trials")
+    started_by = models.UUIDField()
+    started_by_name = models.CharField(max_length=200)
+    started_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True)
+    state = models.CharField(max_length=16, choices=State.choices, default=State.WAITING)
+    sentence = models.CharField(max_length=400, blank=True, help_text="Why it stopped early.")
+    model = models.CharField(max_length=120)
+    rules_digest = models.CharField(max_length=64)
+    budget = models.PositiveIntegerField(help_text="Tokens it may use at most.")
+    tokens = models.PositiveIntegerField(default=0)
+    attacks = models.JSONField(default=list, help_text="What is to be tried, with the marks of this trial.")
+    tried = models.JSONField(default=list)
+    lease_until = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-started_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["department"], condition=models.Q(finished_at=None), name="trial_one_at_a_time"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.department}, {self.started_at:%Y-%m-%d %H:%M}"

@@ -57,6 +57,7 @@ from departments.prompts.assemble import PassageData as PassageData  # part of a
 from departments.prompts.assemble import Prompt, assemble
 from departments.prompts.assemble import Turn as Turn
 from departments.prompts.guard import OutputFilter, canary_of
+from departments.prompts.scope import rules_text
 
 MESSAGE_TOKENS = 4  # what a message costs beside its text: its frame and its role; also the answer's beginning
 GUESSED_ENCODING = 1.15  # a compatible server has its own tokenizer; ours is an estimate for it
@@ -81,6 +82,8 @@ class Ask:
     labels: Sequence[str] = ()
     call_id: UUID = field(default_factory=uuid4)
     confirmed: bool = False  # the person was warned of a secret in the question and sends it all the same
+    purpose: Purpose = Purpose.CHAT
+    most_tokens: int | None = None  # of the answer, where less is wanted than the settings allow
 
 
 @asynccontextmanager
@@ -92,7 +95,7 @@ async def answering(ask: Ask) -> AsyncIterator[tuple[Answer, AsyncIterator[str]]
     await access(ask)
     guarded = await guard_in(ask.department, ask.caller, ask.question, ask.passages, confirmed=ask.confirmed)
     ask = replace(ask, question=guarded.question, labels=(*ask.labels, *guarded.labels))
-    provider, its_key = await key.resolve(ask.department, ask.caller, Purpose.CHAT)
+    provider, its_key = await key.resolve(ask.department, ask.caller, ask.purpose)
     model = await _model_of(ask)
     prompt, booking = await fit(ask, model, provider, its_key)
     granted = await admit(booking)
@@ -124,26 +127,27 @@ async def keep_query(ask: Ask) -> KeptQuery:
         return await keep(ask.department, ask.question)
     except VaultError as error:
         logger.error("question of department %s cannot be hashed: %s", ask.department.pk, error)
-    await record_not_made(ask.department, ask.caller, Purpose.CHAT, "pepper_unavailable")
+    await record_not_made(ask.department, ask.caller, ask.purpose, "pepper_unavailable")
     raise CallFailed(sentences.VAULT_DOWN, reason="pepper_unavailable")
 
 
 async def fit(ask: Ask, model: CatalogueModel, provider: Provider, its_key: ProviderKey) -> tuple[Prompt, Booking]:
     """The prompt, with as much history as the model takes, and what the call may cost at most."""
-    wanted = min(settings.ANSWER_TOKENS, model.output_tokens or settings.ANSWER_TOKENS)
+    most = ask.most_tokens or settings.ANSWER_TOKENS
+    wanted = min(most, model.output_tokens or most)
     history = list(ask.history)
     prompt, estimate = _assembled(ask, history, provider)
     while history and estimate + wanted > model.context_tokens:
         del history[: max(1, len(history) // 4)]
         prompt, estimate = _assembled(ask, history, provider)
     if estimate + wanted > model.context_tokens:
-        await record_not_made(ask.department, ask.caller, Purpose.CHAT, "too_long")
+        await record_not_made(ask.department, ask.caller, ask.purpose, "too_long")
         raise CallFailed(sentences.TOO_LONG, reason="too_long")
     kept = await keep_query(ask)
     booking = Booking(
         department=ask.department,
         caller=ask.caller,
-        purpose=Purpose.CHAT,
+        purpose=ask.purpose,
         model=ask.department.model,
         key=its_key,
         prompt=await corrected(ask.department.model, estimate),
@@ -224,12 +228,19 @@ def running() -> int:
     return len(_running)
 
 
+def rules_of(department: Department) -> str:
+    """What the department's admin has written for the assistant, as it stands in the system message."""
+    return rules_text(department.instructions, department.off_limits)
+
+
 def _canary(department: Department) -> str:
-    return canary_of(department.pk, department.instructions)
+    return canary_of(department.pk, rules_of(department))
 
 
 def _output_filter(department: Department) -> OutputFilter:
-    return OutputFilter(_canary(department), contains_key, department.instructions)
+    """Rules that everybody may read may also be said."""
+    hidden = "" if department.rules_public else rules_of(department)
+    return OutputFilter(_canary(department), contains_key, hidden)
 
 
 async def _model_of(ask: Ask) -> CatalogueModel:
@@ -238,13 +249,14 @@ async def _model_of(ask: Ask) -> CatalogueModel:
 
 
 def _assembled(ask: Ask, history: Sequence[Turn], provider: Provider) -> tuple[Prompt, int]:
-    prompt = _prompt(ask, history)
+    prompt = prompt_of(ask, history)
     return prompt, prompt_tokens(prompt.messages, provider)
 
 
-def _prompt(ask: Ask, history: Sequence[Turn]) -> Prompt:
+def prompt_of(ask: Ask, history: Sequence[Turn]) -> Prompt:
+    """The messages of a question as they would be sent with this much of its history."""
     return assemble(
-        instructions=ask.department.instructions,
+        instructions=rules_of(ask.department),
         canary=_canary(ask.department),
         passages=ask.passages,
         history=history,
@@ -256,9 +268,9 @@ def _shortened(ask: Ask, prompt: Prompt) -> Iterator[Prompt]:
     """The same question with half of the history that was sent, then with none of it."""
     kept = list(ask.history)[len(ask.history) - prompt.turns :]
     if len(kept) > 1:
-        yield _prompt(ask, kept[len(kept) // 2 :])
+        yield prompt_of(ask, kept[len(kept) // 2 :])
     if kept:
-        yield _prompt(ask, ())
+        yield prompt_of(ask, ())
 
 
 async def _request(answer: Answer, provider: Provider, prompt: Prompt, open_stream: AsyncExitStack) -> Any:

@@ -11,6 +11,7 @@ from celery import shared_task
 from audit.database import connection
 from audit.events import Event, Outcome
 from audit.writer import Entry, read_request, record_on
+from departments.calls.trial_job import run_due
 from departments.limits import budget
 from departments.loop import run
 
@@ -21,6 +22,12 @@ logger = logging.getLogger(__name__)
 def settle_lost_calls() -> None:
     """Book and record the calls whose process stopped renewing them."""
     run(settle_lost())
+
+
+@shared_task
+def run_trials() -> None:
+    """Run the trials that wait, or whose worker died."""
+    run_due()
 
 
 async def settle_lost() -> int:

@@ -141,7 +141,7 @@ class _Run:
     """How long the end of the answer has been repeating the rules, in letters and digits."""
 
     def __init__(self, rules: str) -> None:
-        self._rules = _plain(rules)
+        self._rules = plain(rules)
         self._pieces = _pieces_of(self._rules) if len(self._rules) >= RULES_RUN else frozenset[str]()
         self._recent = ""
         self._length = 0
@@ -150,7 +150,7 @@ class _Run:
     def add(self, piece: str) -> None:
         if not self._pieces:
             return
-        for letter in _plain(piece):
+        for letter in plain(piece):
             self._recent = self._recent[1 - RULES_RUN :] + letter
             repeats = self._recent[-RULES_DOUBT:] in self._pieces
             self._length = max(self._length + 1, RULES_DOUBT) if repeats else 0
@@ -163,7 +163,7 @@ class _Run:
         if wanted <= 0:
             return 0
         for back, letter in enumerate(reversed(held), start=1):
-            wanted -= len(_plain(letter))
+            wanted -= len(plain(letter))
             if wanted <= 0:
                 return back
         return len(held)
@@ -175,7 +175,17 @@ def _pieces_of(rules: str) -> frozenset[str]:
     return frozenset(rules[at : at + RULES_DOUBT] for at in range(len(rules) - RULES_DOUBT + 1))
 
 
-def _plain(text: str) -> str:
+def longest_run(answer: str, rules: str) -> int:
+    """How many letters and digits in a row of an answer stand in the rules, too."""
+    said, written, longest = plain(answer), plain(rules), 0
+    for at in range(len(said)):
+        while at + longest < len(said) and said[at : at + longest + 1] in written:
+            longest += 1
+    return longest
+
+
+def plain(text: str) -> str:
+    """Letters and digits alone, in lower case: what a disguise by spaces and punctuation cannot change."""
     return "".join(filter(str.isalnum, text.casefold()))
 
 

@@ -27,6 +27,7 @@ from departments.calls.models import CatalogueModel
 from departments.models import Department, Membership
 
 MOST_MEMBERS_ON_PAGE = 50
+CAREFUL = ("typed_secrets", "document_review", "moderation")
 
 
 class DepartmentForm(ConsoleForm):
@@ -40,6 +41,14 @@ class DepartmentForm(ConsoleForm):
         self._offer("provider", list(settings.PROVIDERS), self.instance.provider)
         chat = CatalogueModel.objects.filter(kind=CatalogueModel.Kind.CHAT).order_by("name")
         self._offer("model", list(chat.values_list("name", flat=True)), self.instance.model)
+        for name in CAREFUL:
+            if name in self.fields:
+                self.fields[name].required = False  # left out, it stays as it is
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        kept = {name: getattr(self.instance, name) for name in CAREFUL if name in cleaned and not cleaned[name]}
+        return cleaned | kept
 
     def _offer(self, name: str, choices: list[str], present: str) -> None:
         if name not in self.fields:  # a page that is only looked at has no fields
@@ -84,8 +93,8 @@ class DepartmentAdmin(ConsoleAdmin):
     change_form_template = "admin/departments/department/change_form.html"
     inlines = (MemberInline,)
     fieldsets = (
-        (None, {"fields": ("name", "slug", "is_active", "instructions")}),
-        ("How careful it is", {"fields": ("typed_secrets", "document_review", "moderation")}),
+        (None, {"fields": ("name", "slug", "is_active", "instructions", "off_limits", "rules_public")}),
+        ("How careful it is", {"fields": CAREFUL}),
         ("Who answers", {"fields": ("provider", "model")}),
         ("Room for documents", {"fields": ("files_allowed", "bytes_allowed")}),
     )

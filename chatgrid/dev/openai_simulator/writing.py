@@ -9,6 +9,7 @@ import orjson
 
 from chatgrid.dev.openai_simulator import tokens
 from chatgrid.dev.openai_simulator.answers import compose
+from chatgrid.dev.openai_simulator.forbidden import refusal_for
 from chatgrid.dev.openai_simulator.misbehaviour import Behaviour, Kind
 from chatgrid.dev.openai_simulator.prompt import read_prompt
 from chatgrid.dev.openai_simulator.validation import ChatRequest
@@ -61,4 +62,5 @@ def _text(request: ChatRequest, behaviour: Behaviour | None) -> str:
         return orjson.dumps(request.messages).decode()
     if behaviour and "text" in behaviour.options:
         return str(behaviour.options["text"])
-    return compose(read_prompt(request.messages))
+    prompt = read_prompt(request.messages)
+    return refusal_for(request.messages, prompt.question) or compose(prompt)
