@@ -228,7 +228,7 @@ STATIC_ROOT = read_path("CHATGRID_STATIC_ROOT", DATA_FOLDER / "static")
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "servestatic.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "chatgrid.static_files.StaticFiles"},
 }
 if ENVIRONMENT == "test":  # straight from the source tree, without a collected copy
     STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
