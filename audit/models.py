@@ -153,6 +153,25 @@ class AnchorState(models.Model):
         return f"{self.anchor} at seal {self.seal}"
 
 
+class PushState(models.Model):
+    """How far a SIEM has the events; see audit/push.py."""
+
+    target = models.TextField(primary_key=True, help_text="its name in CHATGRID_SIEM")
+    seq = models.BigIntegerField(default=0, help_text="number of the last event that was taken there")
+    at = models.DateTimeField(null=True, help_text="when it took the last batch")
+    failures = models.IntegerField(default=0, help_text="tries in a row that it did not take")
+    not_before = models.DateTimeField(null=True)
+    problem = models.TextField(default="", help_text="why the last try failed")
+
+    class Meta:
+        db_table = "audit_push_state"
+        verbose_name = "push to a SIEM"
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"{self.target} at event {self.seq}"
+
+
 class RetentionPolicy(models.Model):
     """How long an organization keeps its record. Without a row: `DEFAULT_DAYS`."""
 

@@ -10,7 +10,9 @@ from django.db import connection
 
 from audit import retention, rollups, verifying
 from audit.models import VerificationRun
+from audit.push import push
 from audit.roles import RETENTION, connect
+from audit.siem import configured
 
 MONTHS_AHEAD = 3
 
@@ -63,3 +65,11 @@ def verify_nightly() -> None:
     """Verify the whole record because it is time to, unless somebody has just asked for it."""
     if verifying.unfinished() is None:
         verifying.verify(VerificationRun.objects.create())
+
+
+@shared_task
+def push_record() -> None:
+    """Send every target of CHATGRID_SIEM what it has not got; the next tick goes on where this one ends."""
+    for target in configured():
+        with connect("default") as held:
+            push(held, target)

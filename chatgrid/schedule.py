@@ -15,6 +15,7 @@ class Queue(StrEnum):
     INGEST = "ingest"  # long and many: an upload of 500 files must not hold up anything else
     ROTATION = "rotation"  # writes secrets and reads admin keys: in production its worker alone has the right to
     RECORD = "record"  # minutes of reading, with the right to read the anchors: verifications
+    PUSH = "push"  # waits for a SIEM that may be slow: nothing else may wait with it
     CHORES = "chores"  # short and regular: leases, partitions, sweeps
 
 
@@ -28,6 +29,7 @@ ROUTES: dict[str, dict[str, str]] = {
     "audit.tasks.end_months": {"queue": Queue.CHORES},
     "audit.tasks.verify_record": {"queue": Queue.RECORD},
     "audit.tasks.verify_nightly": {"queue": Queue.RECORD},
+    "audit.tasks.push_record": {"queue": Queue.PUSH},
     "audit.tasks.roll_up": {"queue": Queue.CHORES},
     "chatgrid.chat.tasks.expire_conversations": {"queue": Queue.CHORES},
     "departments.keys.tasks.advance_rotation": {"queue": Queue.ROTATION},
@@ -53,6 +55,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "task": "departments.keys.tasks.compare_usage",
         "schedule": 3600.0,
         "options": {"expires": 3600},
+    },
+    "push sealed events to the SIEM (control 5)": {
+        "task": "audit.tasks.push_record",
+        "schedule": 10.0,
+        "options": {"expires": 10},
     },
     "end texts and months of the record whose retention is over (control 5)": {
         "task": "audit.tasks.end_months",

@@ -235,6 +235,7 @@ if ENVIRONMENT == "test":  # straight from the source tree, without a collected 
 # --- the record: who signs it, and where its seals and its archive lie outside the database ------------------------
 AUDIT_SIGNER = "departments.keys.sealing.current_signer"  # a callable: only the sealer's process may call it
 AUDIT_ANCHORS = read_list("CHATGRID_ANCHORS", "" if PRODUCTION else f"file://{DATA_FOLDER}/anchors/seals.jsonl")
+AUDIT_SIEM: list[dict[str, str]] = json.loads(read_str("CHATGRID_SIEM", "[]"))  # where sealed events are pushed to
 AUDIT_PUBLIC_KEYS = read_list("CHATGRID_SEAL_PUBLIC_KEYS")  # trusted from the start; empty: those of the anchors
 STORAGES["archive"] = {
     "BACKEND": "django.core.files.storage.FileSystemStorage",

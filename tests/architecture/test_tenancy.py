@@ -16,6 +16,7 @@ EXCEPTIONS = {
     "audit.AuditText": "belongs to its event, which names the organization",
     "audit.AuditSeal": "a hash over events of all; tells nothing of any",
     "audit.AuditLeaf": "a hash of one event, which names the organization",
+    "audit.PushState": "how far a place of the deployment's operator has the events",
     "audit.AnchorState": "how far a place outside the database has the seals",
 }
 
