@@ -33,7 +33,24 @@ NOT_MADE = (
     "Provision it again; the worker's log says more."
 )
 # what a file may say of a department, and the field it sets
-DEPARTMENT_FIELDS = {"name": "name", "model": "model", "provider": "provider", "instructions": "instructions"}
+DEPARTMENT_FIELDS = {
+    name: name
+    for name in (
+        "name",
+        "is_active",
+        "model",
+        "provider",
+        "instructions",
+        "typed_secrets",
+        "document_review",
+        "moderation",
+        "query_policy",
+        "off_limits",
+        "rules_public",
+        "files_allowed",
+        "bytes_allowed",
+    )
+}
 PROJECT_FIELDS = {
     "models": "allowed_models",
     "monthly_cents": "monthly_cents",

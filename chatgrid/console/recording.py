@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Model
 from django.http import HttpRequest
@@ -41,8 +43,18 @@ class Kind:
     fields: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Actor:
+    """Who does something. A command has a name and no id."""
+
+    id: UUID | None
+    name: str
+    address: str = ""
+    organization: Organization | None = None
+
+
 KINDS: dict[type[Model], Kind] = {
-    Organization: Kind("organization", ("name", "slug", "time_zone", "admins_paste_keys")),
+    Organization: Kind("organization", ("name", "slug", "time_zone", "conversation_days", "admins_paste_keys")),
     Department: Kind(
         "department",
         (
@@ -51,12 +63,15 @@ KINDS: dict[type[Model], Kind] = {
             "instructions",
             "off_limits",
             "rules_public",
-            "typed_secrets",
-            "document_review",
-            "moderation",
             "provider",
             "model",
             "is_active",
+            "typed_secrets",
+            "document_review",
+            "moderation",
+            "query_policy",
+            "files_allowed",
+            "bytes_allowed",
             "paused_at",
             "pause_reason",
         ),
@@ -130,18 +145,32 @@ def record_act(
 
     Where the person gave a reason with a fresh sign-in, both stand in the details.
     """
-    before, after = before or {}, after or {}
     confirmation = confirmation_of(request)
+    more = {**(confirmation.details() if confirmation else {}), **more}
+    viewer = viewer_of(request)
+    actor = Actor(viewer.pk, str(viewer), client_address(request), viewer.organization)
+    record_by(actor, subject, action, before, after, **more)
+
+
+def record_by(
+    actor: Actor,
+    subject: Model,
+    action: str,
+    before: Values | None = None,
+    after: Values | None = None,
+    **more: Any,
+) -> None:
+    """The same where there is no request: a command, a task."""
+    before, after = before or {}, after or {}
     changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     details = {
         "action": action,
         "subject": str(subject),
         "before": {name: before[name] for name in changed if name in before},
         "after": {name: after[name] for name in changed if name in after},
-        **(confirmation.details() if confirmation else {}),
         **more,
     }
-    record(_entry(request, subject, details))
+    record(_entry(actor, subject, details))
 
 
 def record_difference(request: HttpRequest, subject: Model, before: Values, after: Values, **more: Any) -> None:
@@ -150,19 +179,18 @@ def record_difference(request: HttpRequest, subject: Model, before: Values, afte
         record_act(request, subject, "changed", before, after, **more)
 
 
-def _entry(request: HttpRequest, subject: Model, details: Values) -> Entry:
-    viewer = viewer_of(request)
+def _entry(actor: Actor, subject: Model, details: Values) -> Entry:
     department = _department_of(subject)
-    organization = _organization_of(subject, department, viewer)
+    organization = _organization_of(subject, department, actor.organization)
     return Entry(
         event=Event.ADMIN_CHANGED,
         organization_id=organization.pk if organization else None,
         organization_name=organization.name if organization else "",
         department_id=department.pk if department else None,
         department_name=department.name if department else "",
-        actor_id=viewer.pk,
-        actor_name=str(viewer),
-        client_address=client_address(request),
+        actor_id=actor.id,
+        actor_name=actor.name,
+        client_address=actor.address,
         subject_kind=KINDS[type(subject)].name,
         subject_id=str(subject.pk),
         details=details,
@@ -175,16 +203,18 @@ def _department_of(subject: Model) -> Department | None:
     return getattr(subject, "department", None)
 
 
-def _organization_of(subject: Model, department: Department | None, viewer: User) -> Organization | None:
+def _organization_of(subject: Model, department: Department | None, own: Organization | None) -> Organization | None:
     if isinstance(subject, Organization):
         return subject
     if department is not None:
         return department.organization
     # the catalogue belongs to nobody: whoever edits it finds the event in their own record
-    return getattr(subject, "organization", viewer.organization)
+    return getattr(subject, "organization", own)
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Model):
         return f"{value} ({value.pk})"
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"  # 10 and 10.0000 are one amount
     return value if value is None or isinstance(value, bool | int | str) else str(value)

@@ -11,12 +11,15 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import path
 
 from chatgrid.console.admin.base import ConsoleAdmin, ConsoleForm, DepartmentFilter
 from chatgrid.console.fresh import LONGEST_REASON, reason_of, require_confirmation
+from chatgrid.console.limit_pages import apply_page, bulk_page, download, import_page
 from chatgrid.console.recording import record_act, stored
 from chatgrid.console.scope import may_change, viewer_of
 from chatgrid.console.site import site
+from departments.limits.forecast import Forecast, forecast
 from departments.limits.models import CEILINGS, PERSON_CEILINGS, Limit
 
 PRECEDENCE = (
@@ -32,8 +35,21 @@ class LimitForm(ConsoleForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.forecast: Forecast | None = None
         if "reason" in self.fields:
             self.initial["reason"] = ""
+            self.fields["reason"].required = not self.only_asks  # nothing is saved
+
+    @property
+    def only_asks(self) -> bool:
+        """The person wants to know what the limit would have done, not to save it."""
+        return "_forecast" in self.data
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]
+        if self.only_asks and not self.errors:
+            self.forecast = forecast(self.instance)
+            self.add_error(None, "Nothing is saved yet.")
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
@@ -67,6 +83,9 @@ class LimitAdmin(ConsoleAdmin):
     search_fields = ("department__name", "person__name", "person__email", "reason")
     search_help_text = "Department, person or reason"
     autocomplete_fields = ("person",)
+    actions = ("change_chosen", "download_chosen")
+    change_list_template = "admin/limits/limit/change_list.html"
+    change_form_template = "admin/limits/limit/change_form.html"
     delete_confirmation_template = "admin/limits/limit/delete_confirmation.html"
 
     def get_fieldsets(self, request: HttpRequest, obj: Limit | None = None) -> Any:
@@ -82,6 +101,42 @@ class LimitAdmin(ConsoleAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Limit | None = None) -> tuple[str, ...]:
         # a limit for something else is another limit
         return ("department", "person", "model") if obj else ()
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: Any,
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Any = None,
+    ) -> Any:
+        form = context["adminform"].form
+        if getattr(form, "forecast", None) is not None:
+            form.errors.clear()
+            context |= {"forecast": form.forecast, "errors": None}
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    @admin.action(description="Change …", permissions=["change"])
+    def change_chosen(self, request: HttpRequest, queryset: QuerySet[Limit]) -> HttpResponse:
+        return bulk_page(request, queryset)
+
+    @admin.action(description="Download as CSV")
+    def download_chosen(self, request: HttpRequest, queryset: QuerySet[Limit]) -> HttpResponse:
+        return download(request, queryset)
+
+    def get_urls(self) -> list[Any]:
+        wrap = self.admin_site.admin_view
+        return [
+            path("csv/", wrap(self.csv_view), name="limits_limit_csv"),
+            path("import/", wrap(import_page), name="limits_limit_import"),
+            path("import/apply/", wrap(apply_page), name="limits_limit_apply"),
+            *super().get_urls(),
+        ]
+
+    def csv_view(self, request: HttpRequest) -> HttpResponse:
+        """All limits that the viewer may see."""
+        return download(request, self.get_queryset(request))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return may_change(request.user)

@@ -29,6 +29,7 @@ from chatgrid.console.dangers import confirm_change
 from chatgrid.console.fresh import LONGEST_REASON, confirmed, require_confirmation
 from chatgrid.console.invitations import invite
 from chatgrid.console.leaving import keys_in_sight, leave_now, running_calls
+from chatgrid.console.precedence import limits_of
 from chatgrid.console.recording import record_act, record_difference, snapshot, stored
 from chatgrid.console.scope import may_change, viewer_of
 from chatgrid.console.sessions import end_sessions, sessions_of
@@ -113,6 +114,11 @@ class PersonAdmin(ConsoleAdmin):
         people = list(queryset.filter(is_active=False))
         self._set_active(request, people, True)
         messages.success(request, f"Open again: {len(people)}.")
+
+    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
+        person = self.get_object(request, unquote(object_id))
+        shown = {"places": limits_of(person), "person": person}
+        return super().change_view(request, object_id, form_url, {**shown, **(extra_context or {})})
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.leave_view)

@@ -1,0 +1,99 @@
+"""Which limits hold for a person, and where each comes from: the rule of `Limit`, told for one person.
+
+Of a person's ceilings the nearest counts: their own in the department, their own anywhere (where there are both, both
+hold), the department's allowance for each, the company's. The pools above hold always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q
+from django.urls import reverse
+
+from chatgrid.accounts.models import User
+from departments.limits.models import CEILINGS, Limit
+from departments.models import Department
+
+WORDS = {
+    "tokens_per_day": "tokens a day",
+    "tokens_per_month": "tokens a month",
+    "money_per_day": "US$ a day",
+    "money_per_month": "US$ a month",
+    "requests_per_minute": "questions a minute",
+    "answers_at_once": "answers at once",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A ceiling and the limit that sets it."""
+
+    value: Any
+    words: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One ceiling of a person in one department: `nearest` are those that count for them alone, `above` the pools."""
+
+    what: str
+    nearest: list[Source]
+    above: list[Source]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A department of the person's, with what holds there."""
+
+    department: Department
+    lines: list[Line]
+
+
+def limits_of(person: User) -> list[Place]:
+    """What holds for this person in each of their departments. Two queries."""
+    departments = [each.department for each in person.memberships.select_related("department")]
+    rows = _rows(person, [department.pk for department in departments])
+    return [Place(department, list(_lines(rows, department, person))) for department in departments]
+
+
+def _rows(person: User, departments: Iterable[UUID]) -> dict[tuple[UUID | None, UUID | None], Limit]:
+    theirs = Q(person=None) | Q(person=person)
+    here = Q(department=None) | Q(department__in=list(departments))
+    rows = Limit.objects.filter(theirs, here, organization=person.organization_id, model="")
+    return {(limit.department_id, limit.person_id): limit for limit in rows}
+
+
+def _lines(rows: dict[Any, Limit], department: Department, person: User) -> Iterator[Line]:
+    for name in CEILINGS:
+        own = [
+            _source(rows.get((department.pk, person.pk)), name, f"their own in {department}"),
+            _source(rows.get((None, person.pk)), name, "their own, wherever they ask"),
+        ]
+        allowances = [
+            _source(rows.get((department.pk, None)), f"person_{name}", f"{department}, for each person"),
+            _source(rows.get((None, None)), f"person_{name}", "the company, for each person"),
+        ]
+        above = [
+            _source(rows.get((department.pk, None)), name, f"{department} together"),
+            _source(rows.get((None, None)), name, "the company together"),
+        ]
+        nearest = _set(own) or _set(allowances)[:1]
+        if nearest or _set(above):
+            yield Line(WORDS[name], nearest, _set(above))
+
+
+def _source(limit: Limit | None, field: str, words: str) -> Source | None:
+    value = getattr(limit, field) if limit else None
+    if limit is None or value is None:
+        return None
+    shown = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+    return Source(shown, words, reverse("admin:limits_limit_change", args=[limit.pk]))
+
+
+def _set(sources: Iterable[Source | None]) -> list[Source]:
+    return [source for source in sources if source is not None]

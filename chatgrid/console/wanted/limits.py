@@ -1,0 +1,206 @@
+"""Limits as rows of a table: what a CSV holds, what a change of many at once makes, and what a file as code lists.
+
+Rules:
+- A row names its scope: a department (slug), a person (e-mail address), both, a model, or none: the company.
+- Its ceilings are the whole of that limit: an empty cell sets none, and a row without any removes the limit.
+- A scope that no row names is left alone, unless the rows are said to be all there is (`whole`).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+
+from chatgrid.accounts.models import User
+from chatgrid.console.recording import snapshot
+from chatgrid.console.wanted.changes import Change, Refused, changed, sentences_of
+from departments.limits.models import CEILINGS, PERSON_CEILINGS, Limit
+from departments.models import Department, Organization
+
+SCOPE = ("department", "person", "model")
+FIELDS = (*CEILINGS, *PERSON_CEILINGS)
+COLUMNS = (*SCOPE, *FIELDS)
+MOST_ROWS = 10_000
+# a spreadsheet takes a cell that begins so for a formula
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+Row = Mapping[str, Any]
+Scope = tuple[Any, Any, str]
+
+
+@dataclass
+class Context:
+    """The organization whose limits these are, with what rows may name."""
+
+    organization: Organization
+    reason: str
+    departments: dict[str, Department] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        mine = Department.objects.filter(organization=self.organization)
+        self.departments = {each.slug: each for each in mine} | self.departments
+
+    def people(self, rows: Iterable[Row]) -> dict[str, User]:
+        wanted = {_text(row.get("person")).lower() for row in rows} - {""}
+        found = User.objects.filter(organization=self.organization, is_superuser=False, email__in=wanted)
+        return {person.email: person for person in found}
+
+
+def plan_limits(context: Context, rows: Sequence[Row], *, whole: bool = False) -> list[Change]:
+    """What makes the limits as the rows say. Raises Refused, with every problem and its row."""
+    people, known = context.people(rows), _known(context.organization)
+    problems: list[str] = []
+    changes: list[Change] = []
+    seen: dict[Scope, int] = {}
+    for number, row in enumerate(rows, 2):  # as a spreadsheet counts, with the names in row 1
+        place = f"row {number}"
+        try:
+            limit = _limit(context, row, people, known)
+        except Refused as refused:
+            problems += [f"{place}: {each}" for each in refused.problems]
+            continue
+        scope = _scope(limit)
+        if scope in seen:
+            problems.append(f"{place}: {describe(limit)} is in row {seen[scope]} already.")
+            continue
+        seen[scope] = number
+        try:
+            changes += filter(None, [_change(context, limit, known.get(scope))])
+        except ValidationError as error:
+            problems += sentences_of(error, f"{place}, {describe(limit)}")
+    if problems:
+        raise Refused(problems)
+    if whole:
+        changes += [_removal(limit) for scope, limit in known.items() if scope not in seen]
+    return changes
+
+
+def describe(limit: Limit) -> str:
+    """What a limit is for, in words."""
+    if limit.model:
+        return f"model {limit.model} in {limit.department or 'the company'}"
+    if limit.person:
+        return f"{limit.person.email}" + (f" in {limit.department}" if limit.department else "")
+    return f"department {limit.department}" if limit.department else "the company"
+
+
+def rows_of(limits: QuerySet[Limit]) -> Iterator[dict[str, Any]]:
+    """The limits as rows, only what is set."""
+    for limit in limits.select_related("department", "person").order_by("person__email", "department__slug", "model"):
+        scope = {
+            "department": limit.department.slug if limit.department else "",
+            "person": limit.person.email if limit.person else "",
+            "model": limit.model,
+        }
+        values = {name: getattr(limit, name) for name in FIELDS}
+        yield {name: value for name, value in {**scope, **values}.items() if value not in {None, ""}}
+
+
+def write_csv(limits: QuerySet[Limit]) -> str:
+    """A CSV that `read_csv` takes back."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, restval="")
+    writer.writeheader()
+    for row in rows_of(limits):
+        writer.writerow({name: _guarded(str(value)) for name, value in row.items()})
+    return out.getvalue()
+
+
+def read_csv(text: str) -> list[dict[str, str]]:
+    """The rows of a CSV, comma or semicolon. Raises Refused."""
+    lines = text.removeprefix("\ufeff").strip()
+    if not lines:
+        raise Refused(["The file is empty."])
+    first = lines.splitlines()[0]
+    reader = csv.DictReader(io.StringIO(lines), delimiter=";" if ";" in first and "," not in first else ",")
+    names = [(name or "").strip().lower() for name in reader.fieldnames or []]
+    if unknown := [name for name in names if name not in COLUMNS]:
+        raise Refused([f"Unknown column: {', '.join(unknown)}. Known are {', '.join(COLUMNS)}."])
+    reader.fieldnames = names
+    rows = []
+    for number, row in enumerate(reader, 2):
+        if None in row or None in row.values():
+            raise Refused([f"row {number}: it has another number of cells than the first row."])
+        rows.append({name: _unguarded(value) for name, value in row.items()})
+        if len(rows) > MOST_ROWS:
+            raise Refused([f"At most {MOST_ROWS:,} rows at once."])
+    return rows
+
+
+def _known(organization: Organization) -> dict[Scope, Limit]:
+    rows = Limit.objects.filter(organization=organization).select_related("department", "person", "organization")
+    return {_scope(limit): limit for limit in rows}
+
+
+def _scope(limit: Limit) -> Scope:
+    return (limit.department_id, limit.person_id, limit.model)
+
+
+def _limit(context: Context, row: Row, people: Mapping[str, User], known: Mapping[Scope, Limit]) -> Limit:
+    """The limit that a row names, with the row's ceilings, not saved. Raises Refused."""
+    if unknown := sorted(set(row) - set(COLUMNS)):
+        raise Refused([f"unknown: {', '.join(unknown)}. Known are {', '.join(COLUMNS)}."])
+    slug, email, model = (_text(row.get(name)) for name in SCOPE)
+    problems = []
+    if slug and slug not in context.departments:
+        problems.append(f"there is no department {slug}. Write its slug.")
+    if email and email.lower() not in people:
+        problems.append(f"there is no person {email}.")
+    values = _values(row, problems)
+    if problems:
+        raise Refused(problems)
+    scope = {
+        "organization": context.organization,
+        "department": context.departments.get(slug),
+        "person": people.get(email.lower()),
+        "model": model,
+    }
+    limit = Limit(**scope, **values, reason=context.reason)
+    present = known.get(_scope(limit))
+    if present is not None:
+        limit.pk, limit._state.adding = present.pk, False
+    return limit
+
+
+def _values(row: Row, problems: list[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name in FIELDS:
+        text = _text(row.get(name)).replace(" ", "").replace("_", "")
+        if not text:
+            continue
+        try:
+            values[name] = Limit._meta.get_field(name).to_python(text)  # type: ignore[union-attr]
+        except ValidationError:
+            problems.append(f"{name}: {text} is no number.")
+    return values
+
+
+def _change(context: Context, limit: Limit, present: Limit | None) -> Change | None:
+    if all(getattr(limit, name) is None for name in FIELDS):
+        return _removal(present) if present else None
+    # a department of the same file is not in the database yet
+    limit.full_clean(exclude={"department"} if limit.department and limit.department._state.adding else None)
+    return changed(limit, describe(limit), snapshot(present) if present else None)
+
+
+def _removal(limit: Limit) -> Change:
+    return Change(limit, describe(limit), snapshot(limit), None)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _guarded(text: str) -> str:
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def _unguarded(text: str) -> str:
+    text = text.strip()
+    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA) else text
