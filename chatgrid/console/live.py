@@ -41,6 +41,7 @@ WHAT_WAITS = {
     Queue.INGEST: "Documents to read",
     Queue.ROTATION: "Keys and projects",
     Queue.CHORES: "Chores and checks",
+    Queue.RECORD: "Work on the record",
 }
 
 logger = logging.getLogger(__name__)
@@ -153,7 +154,10 @@ def waiting() -> list[Waiting]:
     except RedisError as error:
         logger.warning("the broker does not say what waits: %s", type(error).__name__)
         lengths = [None] * len(names)
-    return [Waiting(WHAT_WAITS[queue], length) for queue, length in zip(names, lengths, strict=True)]
+    return [
+        Waiting(WHAT_WAITS.get(queue, f"Tasks of {queue.value}"), length)
+        for queue, length in zip(names, lengths, strict=True)
+    ]
 
 
 def _lengths(names: Sequence[str]) -> list[int]:
