@@ -16,7 +16,7 @@ from chatgrid.accounts.models import User
 from chatgrid.console.fresh import require_confirmation
 from chatgrid.console.recording import Values, snapshot
 from departments.limits.models import Limit
-from departments.models import Department, Membership
+from departments.models import Department, Membership, QueryPolicy
 from departments.roles import DepartmentRole, OrganizationRole
 
 
@@ -51,7 +51,14 @@ def _department(department: Department, before: Values, after: Values) -> str:
         return f"Close the department {department}: nobody in it can ask any more."
     if before["provider"] != after["provider"]:
         return f"Send the questions of {department} to {after['provider']} instead of {before['provider']}."
+    if before["query_policy"] != after["query_policy"]:
+        return f"Let the record keep something else of the questions of {department}: {_kept(after)}."
     return ""
+
+
+def _kept(after: Values) -> str:
+    label = str(QueryPolicy(after["query_policy"]).label)
+    return label[0].lower() + label[1:]
 
 
 def _limit(limit: Limit, before: Values, after: Values) -> str:

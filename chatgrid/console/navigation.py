@@ -13,7 +13,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 
-from audit.models import AuditEvent
+from audit.models import AuditEvent, LegalHold
 from chatgrid.accounts.models import User
 from chatgrid.console.models import Departure
 from departments.calls.models import CatalogueModel
@@ -45,6 +45,7 @@ RECORD = (
     Page("Charts", "admin:audit_auditevent_charts"),
     Page("Seals", "admin:audit_auditevent_seals"),
     Page("Export", "export_record"),
+    LegalHold,
 )
 SECTIONS: Sequence[Section] = (
     Section(0, "Now", "clock", (Page("Live", "admin:live"),)),

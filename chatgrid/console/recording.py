@@ -21,6 +21,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from audit.events import Event
+from audit.models import LegalHold, RetentionPolicy
 from audit.writer import Entry, record
 from chatgrid.accounts.models import User
 from chatgrid.console.fresh import confirmation_of
@@ -55,6 +56,8 @@ class Actor:
 
 KINDS: dict[type[Model], Kind] = {
     Organization: Kind("organization", ("name", "slug", "time_zone", "conversation_days", "admins_paste_keys")),
+    RetentionPolicy: Kind("retention", ("days",)),
+    LegalHold: Kind("hold", ("reason", "set_by", "lifted_at")),
     Department: Kind(
         "department",
         (
@@ -206,6 +209,8 @@ def _department_of(subject: Model) -> Department | None:
 def _organization_of(subject: Model, department: Department | None, own: Organization | None) -> Organization | None:
     if isinstance(subject, Organization):
         return subject
+    if isinstance(subject, RetentionPolicy | LegalHold):  # the record holds plain values
+        return Organization.objects.filter(pk=subject.organization_id).first()
     if department is not None:
         return department.organization
     # the catalogue belongs to nobody: whoever edits it finds the event in their own record

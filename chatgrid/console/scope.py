@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from audit.models import AuditEvent
+from audit.models import AuditEvent, LegalHold
 from chatgrid.accounts.models import User
 from chatgrid.console.models import ControlProof, Departure
 from departments.calls.models import CatalogueModel
@@ -37,6 +37,7 @@ PATHS: dict[type[Model], str | None] = {
     ProviderProject: "department__organization",
     Finding: "department__organization",
     AuditEvent: "organization_id",
+    LegalHold: "organization_id",
     ControlProof: "organization",
     Departure: "organization",
     CatalogueModel: None,

@@ -12,6 +12,18 @@ from chatgrid.console.admin import (
     people,
     projects,
     record,
+    retention,
 )
 
-__all__ = ["catalogue", "departments", "departures", "keys", "limits", "organizations", "people", "projects", "record"]
+__all__ = [
+    "catalogue",
+    "departments",
+    "departures",
+    "keys",
+    "limits",
+    "organizations",
+    "people",
+    "projects",
+    "record",
+    "retention",
+]

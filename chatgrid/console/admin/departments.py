@@ -20,18 +20,43 @@ from django.views.decorators.http import require_POST
 
 from chatgrid.console.admin.base import ConsoleAdmin, ConsoleForm, ConsoleInline
 from chatgrid.console.admin.projects import provision
+from chatgrid.console.asking import ask
 from chatgrid.console.recording import record_act
 from chatgrid.console.scope import may_change, viewer_of
 from chatgrid.console.site import site
 from departments.calls.models import CatalogueModel
-from departments.models import Department, Membership
+from departments.models import Department, Membership, QueryPolicy
+from departments.tasks import make_pepper
 
 MOST_MEMBERS_ON_PAGE = 50
 CAREFUL = ("typed_secrets", "document_review", "moderation")
 
 
+POLICIES = [
+    (QueryPolicy.FULL, "The whole text. An auditor can read it with a reason, and that is an event."),
+    (
+        QueryPolicy.REDACTED,
+        "The text without e-mail addresses, phone, account and card numbers. An auditor can read what is left.",
+    ),
+    (
+        QueryPolicy.HASHED,
+        "A keyed hash. Nobody can ever read the text; an auditor finds a question that they know word for word.",
+    ),
+]
+PEPPER = "The key for the hashes of {} is made in the background. Until it is there, in seconds, nobody gets an answer."
+
+
 class DepartmentForm(ConsoleForm):
     """Provider and model are chosen from what settings and the catalogue know."""
+
+    query_policy = forms.ChoiceField(
+        label="Of a question it keeps",
+        choices=POLICIES,
+        initial=QueryPolicy.FULL,
+        widget=forms.RadioSelect,
+        required=False,
+        help_text="From the next question on. What was kept before stays until its time is over.",
+    )
 
     provider = forms.ChoiceField(help_text="Where the questions of this department are answered.")
     model = forms.ChoiceField(help_text="The model that answers, from the list of models.")
@@ -49,6 +74,10 @@ class DepartmentForm(ConsoleForm):
         cleaned = super().clean() or {}
         kept = {name: getattr(self.instance, name) for name in CAREFUL if name in cleaned and not cleaned[name]}
         return cleaned | kept
+
+    def clean_query_policy(self) -> str:
+        """A form without it leaves it as it is."""
+        return str(self.cleaned_data["query_policy"] or self.instance.query_policy)
 
     def _offer(self, name: str, choices: list[str], present: str) -> None:
         if name not in self.fields:  # a page that is only looked at has no fields
@@ -96,6 +125,7 @@ class DepartmentAdmin(ConsoleAdmin):
         (None, {"fields": ("name", "slug", "is_active", "instructions", "off_limits", "rules_public")}),
         ("How careful it is", {"fields": CAREFUL}),
         ("Who answers", {"fields": ("provider", "model")}),
+        ("What the record keeps", {"fields": ("query_policy",)}),
         ("Room for documents", {"fields": ("files_allowed", "bytes_allowed")}),
     )
 
@@ -134,7 +164,10 @@ class DepartmentAdmin(ConsoleAdmin):
         return format_html('<a href="{}">{}</a>', address, department.members_counted)  # type: ignore[attr-defined]
 
     def save_model(self, request: HttpRequest, obj: Department, form: Any, change: bool) -> None:
+        becomes_hashed = change and "query_policy" in form.changed_data and obj.query_policy == QueryPolicy.HASHED
         super().save_model(request, obj, form, change)
+        if becomes_hashed:
+            transaction.on_commit(partial(ask, request, make_pepper, str(obj.pk), said=PEPPER.format(obj)))
         if not change:
             transaction.on_commit(partial(provision, request, obj))
         elif "provider" in form.changed_data:

@@ -1,23 +1,66 @@
-"""Organizations: IT sees its own; the platform's operator sees all and adds one."""
+"""Organizations: IT sees its own; the platform's operator sees all and adds one.
+
+How long the organization keeps its record (audit.RetentionPolicy, at least 90 days) and its conversations is asked for
+here; each change needs a fresh sign-in and a reason, whichever way it goes.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 
-from chatgrid.console.admin.base import ConsoleAdmin
+from audit.models import RetentionPolicy
+from chatgrid.console.admin.base import ConsoleAdmin, ConsoleForm
+from chatgrid.console.fresh import require_confirmation
+from chatgrid.console.recording import record_act, snapshot, stored
 from chatgrid.console.scope import viewer_of
 from chatgrid.console.site import site
 from departments.models import Organization
 
+LONGEST_DAYS = 36_500
+
+
+def record_days_of(organization: Organization) -> int:
+    """How many days this organization keeps its record."""
+    own = RetentionPolicy.objects.filter(pk=organization.pk).values_list("days", flat=True)
+    return own.first() or RetentionPolicy.DEFAULT_DAYS
+
+
+class OrganizationForm(ConsoleForm):
+    """The organization's own fields, and the days of its record, which lie in the record's tables."""
+
+    record_days = forms.IntegerField(
+        label="Days the record is kept",
+        min_value=RetentionPolicy.LEAST_DAYS,
+        max_value=LONGEST_DAYS,
+        initial=RetentionPolicy.DEFAULT_DAYS,
+        required=False,
+        help_text=f"At least {RetentionPolicy.LEAST_DAYS}. A month ends as a whole: archived, announced, then dropped.",
+        error_messages={"min_value": f"The record is kept for at least {RetentionPolicy.LEAST_DAYS} days."},
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "record_days" in self.fields and not self.instance._state.adding:
+            self.initial["record_days"] = record_days_of(self.instance)
+
+    def clean_record_days(self) -> int:
+        """A form without it leaves it as it is."""
+        return self.cleaned_data["record_days"] or record_days_of(self.instance)
+
 
 @admin.register(Organization, site=site)
 class OrganizationAdmin(ConsoleAdmin):
+    form = OrganizationForm
     list_display = ("name", "time_zone", "created_at")
     search_fields = ("name", "slug")
-    fields = ("name", "slug", "time_zone", "admins_paste_keys")
+    fieldsets = (
+        (None, {"fields": ("name", "slug", "time_zone", "admins_paste_keys")}),
+        ("How long things are kept", {"fields": ("record_days", "conversation_days")}),
+    )
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return viewer_of(request).is_superuser
@@ -25,3 +68,40 @@ class OrganizationAdmin(ConsoleAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Organization | None = None) -> tuple[str, ...]:
         # keys lie in the secret manager under the slug: another slug would lose them
         return ("slug",) if obj else ()
+
+    @admin.display(description="Days the record is kept")
+    def record_days(self, organization: Organization) -> int:
+        """For whoever may look and not change."""
+        return record_days_of(organization)
+
+    def save_model(self, request: HttpRequest, obj: Organization, form: Any, change: bool) -> None:
+        days = form.cleaned_data["record_days"]
+        if change and (act := _act(obj, days)):
+            require_confirmation(request, act)
+        super().save_model(request, obj, form, change)
+        if days != record_days_of(obj):
+            _keep_record_for(request, obj, days)
+
+
+def _act(organization: Organization, days: int) -> str:
+    """What is about to change in how long things are kept, in words; "" where nothing does."""
+    said = []
+    if days != (now := record_days_of(organization)):
+        said.append(f"Keep the record of {organization} for {days} days instead of {now}.")
+    kept = Organization.objects.values_list("conversation_days", flat=True).get(pk=organization.pk)
+    if kept != organization.conversation_days:
+        said.append(f"Keep conversations {_for(organization.conversation_days)} instead of {_for(kept)}.")
+    return " ".join(said)
+
+
+def _for(days: int | None) -> str:
+    return "without an end" if days is None else f"for {days} days"
+
+
+def _keep_record_for(request: HttpRequest, organization: Organization, days: int) -> None:
+    """Raises ValidationError below the least, and so does the database, whoever calls."""
+    policy = RetentionPolicy.objects.filter(pk=organization.pk).first()
+    before = stored(policy) if policy else {"days": RetentionPolicy.DEFAULT_DAYS}
+    policy = RetentionPolicy(organization_id=organization.pk, days=days)
+    policy.save()
+    record_act(request, policy, "changed", before, snapshot(policy))

@@ -8,6 +8,7 @@ import pytest
 from django.test import AsyncClient
 from django.urls import reverse
 
+from audit.models import LegalHold
 from chatgrid.accounts.models import User
 from departments.limits.models import Limit
 from departments.models import Department, Membership, Organization
@@ -21,6 +22,7 @@ LISTS = (
     "keys_keyreference",
     "limits_limit",
     "audit_auditevent",
+    "audit_legalhold",
     "calls_cataloguemodel",
 )
 # page -> whether an auditor may open it, too
@@ -29,6 +31,7 @@ PAGES = {
     "departments_membership_add": False,
     "departments_department_add": False,
     "limits_limit_add": False,
+    "audit_legalhold_add": False,
     "keys_keyreference_paste": False,
     "index": True,
     "jsi18n": True,
@@ -50,6 +53,7 @@ def objects_of(company: Company) -> dict[str, object]:
         "departments_organization": company.organization.pk,
         "keys_keyreference": company.hr.key.pk,
         "limits_limit": set_limit(company, department=company.hr, tokens_per_day=9).pk,
+        "audit_legalhold": LegalHold.objects.create(organization_id=company.organization.pk, reason="Case 9").pk,
     }
 
 
