@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "chatgrid.accounts",
     "chatgrid.chat",
     "chatgrid.documents",
+    "chatgrid.assistant",
 ]
 if not PRODUCTION:
     INSTALLED_APPS.append("chatgrid.dev")

@@ -13,6 +13,7 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("", include("chatgrid.chat.urls")),
     path("", include("chatgrid.documents.urls")),
+    path("", include("chatgrid.assistant.urls")),
     path("", include("chatgrid.accounts.urls")),
     path("d/<slug:slug>/key/", department_key.department_key, name="department_key"),
     path("d/<slug:slug>/key/paste/", department_key.paste_department_key, name="department_key_paste"),

@@ -233,14 +233,15 @@ def rules_of(department: Department) -> str:
     return rules_text(department.instructions, department.off_limits)
 
 
-def _canary(department: Department) -> str:
+def canary(department: Department) -> str:
+    """The token that stands in the department's system message and must never come out again."""
     return canary_of(department.pk, rules_of(department))
 
 
 def _output_filter(department: Department) -> OutputFilter:
     """Rules that everybody may read may also be said."""
     hidden = "" if department.rules_public else rules_of(department)
-    return OutputFilter(_canary(department), contains_key, hidden)
+    return OutputFilter(canary(department), contains_key, hidden)
 
 
 async def _model_of(ask: Ask) -> CatalogueModel:
@@ -257,7 +258,7 @@ def prompt_of(ask: Ask, history: Sequence[Turn]) -> Prompt:
     """The messages of a question as they would be sent with this much of its history."""
     return assemble(
         instructions=rules_of(ask.department),
-        canary=_canary(ask.department),
+        canary=canary(ask.department),
         passages=ask.passages,
         history=history,
         question=ask.question,

@@ -92,6 +92,11 @@ MATRIX: dict[str, Row] = {
     ),
     "documents:upload": Row("post", slug, {"alice": 400, "bob": 403, "carol": 403, "stranger": 403}),
     "documents:retry": Row("post", document, {"alice": 302, "bob": 403, "carol": 403, "stranger": 403}),
+    "assistant:rules": Row("get", slug, HR_MEMBERS),
+    # without a form: who may is told what is missing
+    "assistant:preview": Row("post", slug, {"alice": 400, "bob": 403, "carol": 403, "stranger": 403}),
+    "assistant:try": Row("post", slug, {"alice": 302, "bob": 403, "carol": 403, "stranger": 403}),
+    "assistant:trial": Row("get", lambda _: ["hr", uuid4()], ADMINS),
     "documents:held": Row("get", slug, ADMINS | {"alice": 200, "stranger": 403}),
     # a document that never waited has nothing to decide
     "documents:review": Row("get", version, ADMINS),
