@@ -17,7 +17,8 @@ FIND_PYTHON = for name in python3.14 python3.13 python3.12 python3.11 python3; d
 	if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then echo $$name; break; fi; done
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-fast lint types contracts scan format bench bench-injection bench-retrieval browser lock reset
+.PHONY: help run install test test-fast lint types contracts scan format bench bench-injection bench-retrieval bench-scale \
+	calibrate browser lock reset
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -76,6 +77,12 @@ bench-injection: $(EVERYTHING) ## prompt injection: rates, times and a walk thro
 
 bench-retrieval: $(EVERYTHING) ## finding and citing: the demo company, or CORPUS=folder; EMBEDDINGS=url takes real vectors
 	$(PYTHON) -m tests.bench.retrieval $(CORPUS) $(if $(EMBEDDINGS),--embeddings $(EMBEDDINGS))
+
+bench-scale: $(EVERYTHING) ## finding in a department of PASSAGES=200000: the index's recall, latency; takes minutes
+	$(PYTHON) -m tests.bench.scale $(CORPUS) $(if $(EMBEDDINGS),--embeddings $(EMBEDDINGS)) $(if $(PASSAGES),--passages $(PASSAGES))
+
+calibrate: $(EVERYTHING) ## the confidence of the search, from labelled questions; CORPUS and EMBEDDINGS as above
+	$(PYTHON) -m tests.bench.calibrate $(CORPUS) $(if $(EMBEDDINGS),--embeddings $(EMBEDDINGS))
 
 # Browser tests skip themselves, with a message, where no Chromium is found.
 browser: ## finds or installs the Chromium of the browser tests

@@ -34,6 +34,15 @@ class Event(TextChoices):
     DOCUMENT_DELETED = "document:deleted", "A document was deleted"
     DOCUMENT_DOWNLOADED = "document:downloaded", "An original was downloaded"
 
+    SEARCH_TESTED = "search:tested", "Somebody tried a question on the test bench"
+    SEARCH_GOLDEN_ADDED = "search:golden_added", "A question with its right passage was kept for testing the search"
+    SEARCH_GOLDEN_REMOVED = "search:golden_removed", "A question for testing the search was removed"
+    SEARCH_GOLDEN_ASKED = "search:golden_asked", "The search was measured with the questions kept for it"
+    SEARCH_REBUILD_STARTED = "search:rebuild_started", "Documents are being embedded anew beside the running search"
+    SEARCH_REBUILD_GIVEN_UP = "search:rebuild_given_up", "Documents embedded anew were thrown away"
+    SEARCH_SWITCHED = "search:switched", "The search changed to the documents embedded anew"
+    SEARCH_SWITCHED_BACK = "search:switched_back", "The search went back to what it used before"
+
     CONVERSATION_DELETED = "conversation:deleted", "A conversation was deleted by its owner"
 
     SECRET_READ = "secret:read", "A secret was read from the secret manager"

@@ -22,6 +22,8 @@ class Queue(StrEnum):
 ROUTES: dict[str, dict[str, str]] = {
     "departments.documents.tasks.ingest": {"queue": Queue.INGEST},
     "departments.documents.tasks.sweep": {"queue": Queue.CHORES},
+    "departments.documents.tasks.rebuild": {"queue": Queue.INGEST},
+    "departments.documents.tasks.ask_golden": {"queue": Queue.INGEST},
     "departments.calls.tasks.settle_lost_calls": {"queue": Queue.CHORES},
     "departments.calls.tasks.run_trials": {"queue": Queue.INGEST},
     "chatgrid.chat.tasks.close_lost_answers": {"queue": Queue.CHORES},

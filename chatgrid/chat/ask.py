@@ -39,6 +39,7 @@ from departments.http import Person
 from departments.models import Department
 
 PASSAGES = 6
+NEAREST = 3  # passages shown where there is no confident match
 QUOTE = 1_200  # characters of a passage that a citation keeps; a passage is rarely longer
 STATES = {
     Outcome.ANSWERED: Message.State.COMPLETE,
@@ -62,6 +63,7 @@ class Exchange:
     replaced: UUID | None = None
     answer: Message | None = None
     found: list[Found] = field(default_factory=list)
+    nearest: list[Found] = field(default_factory=list)  # where no passage fits well enough to answer from
     meter: Meter | None = None  # after the answer, once it is settled
     call_id: UUID = field(default_factory=uuid4)
     confirmed: bool = False  # warned of a secret in the question, the person sends it all the same
@@ -113,11 +115,21 @@ async def ask(exchange: Exchange) -> AsyncGenerator[str]:
 async def _search(exchange: Exchange) -> list[Found]:
     try:
         async with open_store(exchange.department) as store:
-            result = await search(store, exchange.department, exchange.caller, exchange.question, limit=PASSAGES)
+            result = await search(
+                store,
+                exchange.department,
+                exchange.caller,
+                exchange.question,
+                earlier=[text for role, text in exchange.history if role == Message.Role.PERSON],
+                limit=PASSAGES,
+            )
     except StoreDown as down:
         logger.error("store of department %s is down: %s", exchange.department.pk, down)
         raise CallFailed(down.sentence, reason="store_down") from down
-    return list(result.passages) if result.confident else []
+    if result.confident:
+        return list(result.passages)
+    exchange.nearest = list(result.passages[:NEAREST])
+    return []
 
 
 def _call(exchange: Exchange) -> Ask:
@@ -170,7 +182,7 @@ async def _finish(exchange: Exchange, ending: Ending) -> None:
     answer.state = STATES.get(ending.outcome, Message.State.INTERRUPTED)
     answer.problem = ending.sentence
     answer.citations = [_citation(number, exchange.found[number - 1]) for number in _cited(exchange)]
-    answer.citation_check = _checked(exchange).to_json()
+    answer.citation_check = {**_checked(exchange).to_json(), **_nearest(exchange)}
     if exchange.conversation is None:
         return  # the database was away when it began: there is no row to finish
     try:
@@ -191,6 +203,12 @@ def _checked(exchange: Exchange) -> Check:
     return check(exchange.answer.text, texts)
 
 
+def _nearest(exchange: Exchange) -> dict[str, Any]:
+    """What the search found and had no confidence in: for the person, never for the model."""
+    nearest = [_citation(number, found) for number, found in enumerate(exchange.nearest, start=1)]
+    return {"nearest": nearest} if nearest else {}
+
+
 def _whole(found: Found) -> str:
     """A passage as the model was given it: title and headings belong to what it says."""
     return "\n".join([found.title, *found.heading_path, found.text])
@@ -203,6 +221,7 @@ def _citation(number: int, found: Found) -> dict[str, Any]:
         "document": str(found.document_id),
         "version": str(found.version_id),
         "version_number": found.version_number,
+        "generation": found.generation,
         "ordinal": found.ordinal,
         "title": found.title,
         "headings": list(found.heading_path),

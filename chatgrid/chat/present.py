@@ -50,6 +50,7 @@ class ShownMessage:
     html: SafeString
     citations: list[ShownCitation]
     doubts: str
+    nearest: list[ShownCitation]
     can_retry: bool
     stop_url: str
 
@@ -73,6 +74,7 @@ def shown_message(message: Message, department: Department, *, last: bool) -> Sh
         problem=message.problem,
         html=html,
         citations=citations,
+        nearest=[_citation(each, message, department, doubtful=False) for each in found.get("nearest", ())],
         doubts=doubts_in_words(doubtful, found.get("missing", ())),
         can_retry=answer and last and over,
         stop_url=reverse("chat:stop", args=[message.call_id]) if message.call_id else "",
@@ -135,10 +137,15 @@ def _citation(kept: dict[str, Any], message: Message, department: Department, do
         anchor=f"{source_anchor(message.pk)}-{kept['number']}",
         title=kept["title"],
         locator=place_in_document(kept["locator"], kept["headings"]),
-        url=f"{page}?{urlencode({'version': kept['version'], 'passage': kept['ordinal']})}#passage-{kept['ordinal']}",
+        url=f"{page}?{urlencode(_place(kept))}#passage-{kept['ordinal']}",
         quote=kept["quote"],
         version=kept.get("version_number"),
         uploader=kept["uploader"],
         uploaded_at=datetime.fromisoformat(kept["uploaded_at"]),
         is_doubtful=doubtful,
     )
+
+
+def _place(kept: dict[str, Any]) -> dict[str, Any]:
+    """What leads to the cited passage, also after the document has a newer version or was cut anew."""
+    return {"version": kept["version"], "cut": kept.get("generation", 0), "passage": kept["ordinal"]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from chatgrid.documents import acts, receipts, review, shelf, views
+from chatgrid.documents import acts, bench, receipts, review, shelf, views
 
 app_name = "documents"
 urlpatterns = [
@@ -16,6 +16,13 @@ urlpatterns = [
     path("d/<slug:slug>/documents/review/<uuid:version_id>/decide", review.decide, name="decide"),
     path("d/<slug:slug>/documents/bulk", acts.bulk, name="bulk"),
     path("d/<slug:slug>/documents/deleted", receipts.list_receipts, name="receipts"),
+    path("d/<slug:slug>/documents/test/", bench.bench, name="bench"),
+    path("d/<slug:slug>/documents/test/try", bench.try_question, name="try"),
+    path("d/<slug:slug>/documents/test/keep", bench.keep, name="keep"),
+    path("d/<slug:slug>/documents/test/measure", bench.measure, name="measure"),
+    path("d/<slug:slug>/documents/test/rebuild", bench.rebuild, name="rebuild"),
+    path("d/<slug:slug>/documents/test/change", bench.change, name="change"),
+    path("d/<slug:slug>/documents/test/<uuid:question_id>/forget", bench.forget, name="forget"),
     path("d/<slug:slug>/documents/<uuid:document_id>/", views.detail, name="detail"),
     path("d/<slug:slug>/documents/<uuid:document_id>/delete", acts.delete, name="delete"),
     path("d/<slug:slug>/documents/<uuid:document_id>/retry", acts.retry, name="retry"),

@@ -46,12 +46,13 @@ PIECE = 256 * 1024  # bytes of a download that are in memory
 @require_person
 @with_store
 def detail(request: PersonRequest, slug: str, document_id: UUID) -> HttpResponse:
-    """A document's passages. `version` is the id of an older one, `passage` the one to begin near."""
+    """A document's passages. `version` is the id of an older one, `passage` the one to begin at, `cut` its cutting."""
     department = department_of(request, slug, Right.READ_DOCUMENTS)
     found = async_to_sync(get_document)(department, document_id)
     version = _chosen_version(found, request.GET.get("version"))
     offset = number_in(request, "passage") // PASSAGES_SHOWN * PASSAGES_SHOWN
-    passages = async_to_sync(_list_passages)(department, version, offset)
+    cut = number_in(request, "cut") if "cut" in request.GET else None
+    passages = async_to_sync(_list_passages)(department, version, offset, cut)
     context = common_context(request, department) | {
         "document": found.document,
         "versions": found.versions,
@@ -85,9 +86,11 @@ async def original(request: PersonRequest, slug: str, document_id: UUID, version
     return response
 
 
-async def _list_passages(department: Department, version: DocumentVersion, offset: int) -> list[StoredPassage]:
+async def _list_passages(
+    department: Department, version: DocumentVersion, offset: int, generation: int | None
+) -> list[StoredPassage]:
     async with open_store(department) as store:
-        return await store.list_passages(version.id, offset=offset, limit=PASSAGES_SHOWN)
+        return await store.list_passages(version.id, offset=offset, limit=PASSAGES_SHOWN, generation=generation)
 
 
 def _chosen_version(found: DocumentDetail, wanted: str | None) -> DocumentVersion:

@@ -2,7 +2,7 @@
 
 Rules:
 - A batch holds at most `BATCH_INPUTS` texts and `BATCH_TOKENS` tokens (OpenAI's limits are 2,048 and 300,000).
-- Vectors come back in the order of the texts, each of `EMBEDDING_DIMENSIONS` numbers, normalised to length 1. A reply
+- Vectors come back in the order of the texts, each of the dimensions asked for, normalised to length 1. A reply
   of any other shape is an error, and paid for all the same.
 - Embedding tokens count against the same budgets as answers do.
 - A caller that is ended, or dies, between two batches has paid for the batches before; the one under way is booked with
@@ -56,30 +56,49 @@ class Spent:
         self.dollars += result.cost or 0
 
 
-async def embed(
-    department: Department, caller: Caller, texts: Sequence[str], *, purpose: Purpose, spent: Spent | None = None
-) -> list[Vector]:
-    """One vector for each text; what they cost is added to `spent`.
+@dataclass(frozen=True)
+class Asked:
+    """What vectors are wanted, what for, and where their cost is added up."""
 
-    Raises CallRefused (a budget) or CallFailed; batches before that one are paid for.
+    model: str
+    dimensions: int
+    purpose: Purpose
+    spent: Spent
+
+
+async def embed(
+    department: Department,
+    caller: Caller,
+    texts: Sequence[str],
+    *,
+    purpose: Purpose,
+    model: str = "",
+    dimensions: int = 0,
+    spent: Spent | None = None,
+) -> list[Vector]:
+    """One vector for each text, by the model and of the size of the settings unless told otherwise.
+
+    What they cost is added to `spent`. Raises CallRefused (a budget) or CallFailed; batches before it are paid for.
     """
+    model, dimensions = model or settings.EMBEDDING_MODEL, dimensions or settings.EMBEDDING_DIMENSIONS
+    asked = Asked(model, dimensions, purpose, spent or Spent())
     vectors: list[Vector] = []
     for batch, tokens in _batches(texts):
-        vectors += await _embed_batch(department, caller, batch, tokens, purpose, spent or Spent())
+        vectors += await _embed_batch(department, caller, batch, tokens, asked)
     return vectors
 
 
 async def _embed_batch(
-    department: Department, caller: Caller, batch: list[str], tokens: int, purpose: Purpose, spent: Spent
+    department: Department, caller: Caller, batch: list[str], tokens: int, asked: Asked
 ) -> list[Vector]:
-    provider, its_key = await key.resolve(department, caller, purpose)
+    provider, its_key = await key.resolve(department, caller, asked.purpose)
     async with needs_the_record():
-        model = await model_named(settings.EMBEDDING_MODEL)
+        model = await model_named(asked.model)
     booking = Booking(
         department=department,
         caller=caller,
-        purpose=purpose,
-        model=settings.EMBEDDING_MODEL,
+        purpose=asked.purpose,
+        model=asked.model,
         key=its_key,
         prompt=await corrected(settings.EMBEDDING_MODEL, tokens),
         counted=tokens,
@@ -91,8 +110,8 @@ async def _embed_batch(
     response: Any = None
     try:
         async with kept_alive(hold, lambda: 0):
-            response = await _send(hold, provider, batch)
-            vectors = _vectors(response, len(batch))
+            response = await _send(hold, provider, batch, asked)
+            vectors = _vectors(response, len(batch), asked.dimensions)
         hold.end(Ending(Outcome.ANSWERED))
     except CallFailed as failure:
         hold.end(Ending(Outcome.FAILED, failure.sentence, failure.reason))
@@ -100,14 +119,14 @@ async def _embed_batch(
     finally:
         hold.end(ABANDONED)
         result = _result(hold, model, response)
-        spent.add(result)
+        asked.spent.add(result)
         await finished(settle_and_record(hold.booking, result))
     return vectors
 
 
-async def _send(hold: Hold, provider: Provider, batch: list[str]) -> dict[str, Any]:
+async def _send(hold: Hold, provider: Provider, batch: list[str], asked: Asked) -> dict[str, Any]:
     """The provider's reply, as far as it is an object. Raises CallFailed."""
-    body = embedding_body(provider, settings.EMBEDDING_MODEL, settings.EMBEDDING_DIMENSIONS, batch)
+    body = embedding_body(provider, asked.model, asked.dimensions, batch)
 
     async def attempt(client: AsyncOpenAI) -> Any:
         return await client.embeddings.with_raw_response.create(**body, **request_options(hold))
@@ -144,14 +163,14 @@ def _result(hold: Hold, model: CatalogueModel, reply: dict[str, Any] | None) -> 
     )
 
 
-def _vectors(reply: dict[str, Any], expected: int) -> list[Vector]:
+def _vectors(reply: dict[str, Any], expected: int, dimensions: int) -> list[Vector]:
     try:
         rows = sorted(reply["data"], key=lambda row: row["index"])
         vectors = numpy.stack([_numbers(row["embedding"]) for row in rows])
     except (KeyError, TypeError, ValueError, binascii.Error):
         raise _unreadable() from None
     in_order = [row["index"] for row in rows] == list(range(expected))
-    if not in_order or vectors.shape != (expected, settings.EMBEDDING_DIMENSIONS) or not numpy.isfinite(vectors).all():
+    if not in_order or vectors.shape != (expected, dimensions) or not numpy.isfinite(vectors).all():
         raise _unreadable()
     # OpenAI's are normalised, a compatible server's may not be
     lengths = numpy.linalg.norm(vectors, axis=1, keepdims=True)

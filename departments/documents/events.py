@@ -8,6 +8,7 @@ from uuid import UUID
 
 from audit.events import Event
 from audit.writer import Entry
+from departments.calls.caller import Caller
 from departments.documents.records import DocumentVersion
 from departments.http import Person
 from departments.models import Department
@@ -58,6 +59,20 @@ def deletion_entry(
         client_address=address,
         subject_kind="document",
         subject_id=str(document_id),
+        details=details,
+    )
+
+
+def search_entry(event: Event, department: Department, caller: Caller, details: Mapping[str, Any]) -> Entry:
+    """An entry on the search of a department: what somebody tried, measured or changed there."""
+    return Entry(
+        event=event,
+        **of_department(department),
+        actor_id=caller.person_id,
+        actor_name=caller.person_name,
+        client_address=caller.address,
+        subject_kind="store",
+        subject_id=str(department.pk),
         details=details,
     )
 

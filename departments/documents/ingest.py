@@ -42,7 +42,7 @@ from departments.documents.names import LONGEST_NAME, clean_filename, clean_fold
 from departments.documents.originals import delete_original, digest_of, local_copy, save_original
 from departments.documents.publishing import publish_due
 from departments.documents.quotas import no_room, room_of
-from departments.documents.records import Claim, DocumentVersion, Draft, NewVersion
+from departments.documents.records import Claim, DocumentVersion, Draft, NewVersion, Recipe
 from departments.documents.rows import NoRoom
 from departments.documents.store import ClaimLost, Store, StoreDown, open_store
 from departments.http import Person
@@ -215,11 +215,12 @@ async def ingest_version(department: Department, version_id: UUID) -> None:
 
 async def _work(store: Store, claim: Claim) -> None:
     try:
-        text = await _read(store, claim)
+        recipe = await store.recipe()
+        text = await _read(store, claim, recipe)
         if reasons := await must_wait(store, claim, text.labels):
             await hold(store, claim, text.extracted, text.title, text.labels, reasons)
             return
-        await _embed(store, claim, text)
+        await _embed(store, claim, text, recipe)
         await _publish_passages(store, claim, len(text.passages), text.labels)
     except ExtractionFailed as failure:
         await _fail(store, claim, failure.sentence, failure.reason)
@@ -242,18 +243,23 @@ async def _publish_passages(store: Store, claim: Claim, passages: int, labels: l
     await store.build_index()
 
 
-async def _read(store: Store, claim: Claim) -> Text:
+async def _read(store: Store, claim: Claim, recipe: Recipe) -> Text:
     """The file's text in passages, and what was odd about it. Raises ExtractionFailed."""
     extracted = await asyncio.to_thread(_extract, claim.version)
     title = (extracted.title or "").strip()[:LONGEST_NAME] or claim.version.title
-    passages = await asyncio.to_thread(chunk, extracted)
+    passages = await asyncio.to_thread(passages_of, extracted, recipe)
     if not passages:
         raise ExtractionFailed(Reason.EMPTY)
     labels = [*_labels(extracted), *await asyncio.to_thread(_scanned, extracted)]
     return Text(extracted, title, passages, labels)
 
 
-async def _embed(store: Store, claim: Claim, text: Text) -> None:
+def passages_of(extracted: Extracted, recipe: Recipe) -> list[Passage]:
+    """A text cut as the recipe says; a passage that is cut overlaps the next by a tenth."""
+    return chunk(extracted, max_tokens=recipe.passage_tokens, overlap_tokens=recipe.passage_tokens // 10)
+
+
+async def _embed(store: Store, claim: Claim, text: Text, recipe: Recipe) -> None:
     """Everything else before publication: the passages with their vectors, as drafts."""
     await store.start_embedding(
         claim,
@@ -261,15 +267,15 @@ async def _embed(store: Store, claim: Claim, text: Text) -> None:
         title=text.title,
         pages=text.extracted.pages,
         labels=text.labels,
-        model=settings.EMBEDDING_MODEL,
-        dimensions=settings.EMBEDDING_DIMENSIONS,
+        model=recipe.model,
+        dimensions=recipe.dimensions,
         foreseen=len(text.passages),
     )
-    missing = await _missing(store, claim, text.title, text.passages)
+    missing = await _missing(store, claim, text, recipe)
     for at in range(0, len(missing), EMBED_AT_ONCE):
         some = missing[at : at + EMBED_AT_ONCE]
         embedded = len(text.passages) - len(missing) + at + len(some)
-        await _embed_some(store, claim, text.title, some, embedded=embedded)
+        await _embed_some(store, claim, text.title, some, recipe, embedded=embedded)
 
 
 def _extract(version: DocumentVersion) -> Extracted:
@@ -289,31 +295,35 @@ def _scanned(extracted: Extracted) -> list[str]:
     return [f"{SCANNED}{label}" for label in scan_thoroughly(text)]
 
 
-async def _missing(store: Store, claim: Claim, title: str, passages: list[Passage]) -> list[Passage]:
+async def _missing(store: Store, claim: Claim, text: Text, recipe: Recipe) -> list[Passage]:
     """The passages without a draft of an earlier attempt; drafts that no longer fit are dropped."""
     kept = await store.kept_drafts(claim)
-    digests = {passage.ordinal: _digest(embedded_text(passage, title)) for passage in passages}
+    digests = {passage.ordinal: _digest(embedded_text(passage, text.title), recipe) for passage in text.passages}
     stale = [ordinal for ordinal, digest in kept.items() if digests.get(ordinal) != digest]
     if stale:
         await store.drop_drafts(claim, stale)
     fitting = kept.keys() - set(stale)
-    return [passage for passage in passages if passage.ordinal not in fitting]
+    return [passage for passage in text.passages if passage.ordinal not in fitting]
 
 
-async def _embed_some(store: Store, claim: Claim, title: str, passages: list[Passage], *, embedded: int) -> None:
+async def _embed_some(
+    store: Store, claim: Claim, title: str, passages: list[Passage], recipe: Recipe, *, embedded: int
+) -> None:
     texts = [embedded_text(passage, title) for passage in passages]
     caller = Caller(claim.version.uploader_id, claim.version.uploader_name)
-    spent = Spent()
-    vectors = await embed(store.department, caller, texts, purpose=Purpose.INGEST, spent=spent)
-    drafts = [make_draft(*row) for row in zip(passages, texts, vectors, strict=True)]
+    spent, model, size = Spent(), recipe.model, recipe.dimensions
+    vectors = await embed(
+        store.department, caller, texts, purpose=Purpose.INGEST, model=model, dimensions=size, spent=spent
+    )
+    drafts = [make_draft(*row, recipe) for row in zip(passages, texts, vectors, strict=True)]
     await store.save_drafts(claim, drafts, embedded=embedded, cost=spent.dollars)
 
 
-def make_draft(passage: Passage, text: str, vector: list[float]) -> Draft:
+def make_draft(passage: Passage, text: str, vector: list[float], recipe: Recipe) -> Draft:
     """A passage ready to be kept; `text` is what was embedded: its place in the document, then the passage."""
     return Draft(
         ordinal=passage.ordinal,
-        digest=_digest(text),
+        digest=_digest(text, recipe),
         context=text.removesuffix(passage.text).strip(),
         text=passage.text,
         heading_path=list(passage.heading_path),
@@ -323,9 +333,9 @@ def make_draft(passage: Passage, text: str, vector: list[float]) -> Draft:
     )
 
 
-def _digest(text: str) -> str:
+def _digest(text: str, recipe: Recipe) -> str:
     """What a vector depends on."""
-    about = f"{settings.EMBEDDING_MODEL}\n{settings.EMBEDDING_DIMENSIONS}\n{text}"
+    about = f"{recipe.model}\n{recipe.dimensions}\n{text}"
     return hashlib.sha256(about.encode("utf-8", "replace")).hexdigest()
 
 

@@ -169,9 +169,13 @@ class Draft:
 
 @dataclass(frozen=True)
 class StoredPassage:
-    """A passage as it is shown. `ordinal` counts from 0; `locator` may name page, slide, sheet, rows and section."""
+    """A passage as it is shown. `ordinal` counts from 0; `locator` may name page, slide, sheet, rows and section.
+
+    `generation` says which cutting of the documents it belongs to (departments/documents/generations.py).
+    """
 
     version_id: UUID
+    generation: int
     ordinal: int
     text: str
     heading_path: list[str]
@@ -195,6 +199,17 @@ class CitedPassage(StoredPassage):
     is_current: bool
     uploader_name: str
     uploaded_at: datetime
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the passages of a generation were made; `passages` is how many of them are searched."""
+
+    generation: int
+    model: str
+    dimensions: int
+    passage_tokens: int
+    passages: int = 0
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,21 @@
 Rules:
 - Two sides: cosine similarity of vectors, and BM25 over lexemes. Each finds candidates, every candidate gets both
   scores, each score is stretched to 0 to 1 over the candidates, and the sum weighs the vector with `VECTOR_WEIGHT`.
-- Only passages of current versions are looked at; passages that say nearly the same are shown once.
+- Only passages of current versions are looked at, within `Scope` where the person has narrowed it; passages that repeat
+  a better one are left out (departments/documents/repetitions.py).
+- A question that leans on an earlier one is searched together with it (departments/documents/followups.py).
 - A store without passages is answered without a call to the provider.
-- `confident` says whether there is reason to believe that the answer is among the passages; see `_is_confident`.
+- `confident` says whether there is reason to believe that the answer is among the passages
+  (departments/documents/confidence.py).
+- The question is embedded by the model that embedded the searched passages, whatever the settings say now.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,7 +27,11 @@ from psycopg import sql
 
 from departments.calls.caller import Caller, Purpose
 from departments.calls.embeddings import embed
-from departments.documents.records import place_in_words
+from departments.documents.confidence import ENOUGH, calibration_of
+from departments.documents.followups import searched_text, with_earlier
+from departments.documents.pools import Connection
+from departments.documents.records import Recipe, place_in_words
+from departments.documents.repetitions import without_repetitions
 from departments.documents.schema import LANGUAGE
 from departments.documents.store import Store
 from departments.models import Department
@@ -31,14 +39,44 @@ from departments.models import Department
 VECTOR_WEIGHT = 0.6
 CANDIDATES = 60  # of each side
 TEXT_REACH = 8_000  # passages; rarer words first, so a question of common words does not read the whole store
-NEARLY_SAME = 0.8  # share of three-word sequences that two passages have in common
-COVERAGE_WEIGHT = 0.25
-EVIDENCE = 0.29
+EVERYTHING = 10 * CANDIDATES  # candidates and passages of a second look, where the first brought repetitions only
 LONGEST_QUESTION = 8_000  # characters; a question that is a pasted document is searched by its beginning
 
 _FILE = Path(__file__).parent / "sql" / "search.sql"
-_STATEMENT = sql.SQL(_FILE.read_text(encoding="utf-8")).format(language=sql.Literal(LANGUAGE)).as_string().encode()
-_SET_REACH = "SELECT set_config('hnsw.ef_search', %s, true)"
+# an index walk goes on where a narrowed search has not found enough within its reach
+_SET_REACH = """
+    SELECT set_config('hnsw.ef_search', %s, true), set_config('hnsw.iterative_scan', 'strict_order', true)
+"""
+_CHOSEN = """
+    SELECT version.id FROM document JOIN version ON version.id = document.current_version
+    WHERE (%(documents)s::uuid[] IS NULL OR document.id = ANY(%(documents)s))
+        AND (%(kinds)s::text[] IS NULL OR version.kind = ANY(%(kinds)s))
+        AND (%(since)s::date IS NULL OR version.uploaded_at >= %(since)s::date)
+        AND (%(until)s::date IS NULL OR version.uploaded_at < %(until)s::date + 1)
+"""
+
+
+def _statement(tables: str, *, narrowed: bool) -> bytes:
+    """The search in the tables of a generation, in all of it or in the versions that are given."""
+    text = sql.SQL(_FILE.read_text(encoding="utf-8"))
+    return (
+        text.format(
+            language=sql.Literal(LANGUAGE),
+            passage=sql.Identifier(f"passage{tables}"),
+            lexeme=sql.Identifier(f"lexeme{tables}"),
+            corpus=sql.Identifier(f"corpus{tables}"),
+            narrowed=sql.SQL("AND passage.version_id = ANY(%(versions)s)" if narrowed else ""),
+        )
+        .as_string()
+        .encode()
+    )
+
+
+_STATEMENTS = {
+    (tables, narrowed): _statement(tables, narrowed=narrowed)
+    for tables in ("", "_shadow")
+    for narrowed in (False, True)
+}
 
 
 @dataclass(frozen=True)
@@ -51,6 +89,7 @@ class Found:
 
     document_id: UUID
     version_id: UUID
+    generation: int
     ordinal: int
     title: str
     heading_path: list[str]
@@ -74,25 +113,71 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Scope:
+    """What a question is about, where the person has narrowed it; nothing chosen means everything.
+
+    Days are those on which a version was uploaded, in UTC, both included.
+    """
+
+    documents: tuple[UUID, ...] = ()
+    kinds: tuple[str, ...] = ()
+    since: date | None = None
+    until: date | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        return self == Scope()
+
+
+@dataclass(frozen=True)
 class SearchResult:
-    """Passages, best first, and whether the answer is likely to be among them."""
+    """Passages, best first; how likely the answer is among them, 0 to 1; and whether that is enough.
+
+    `searched` is the text that was searched for: the question, perhaps with the one it continues.
+    """
 
     passages: list[Found]
     confident: bool
+    probability: float = 0.0
+    searched: str = ""
 
 
 async def search(
-    store: Store, department: Department, caller: Caller, question: str, *, limit: int = 6
+    store: Store,
+    department: Department,
+    caller: Caller,
+    question: str,
+    *,
+    earlier: Sequence[str] = (),
+    scope: Scope = Scope(),
+    limit: int = 6,
 ) -> SearchResult:
-    """The passages that fit a question best. Raises CallRefused or CallFailed from the door, and StoreDown."""
+    """The passages that fit a question best; `earlier` are the person's questions before it, oldest first.
+
+    Raises CallRefused or CallFailed from the door, and StoreDown.
+    """
     if store.department.pk != department.pk:
         raise ValueError("A department's question is asked in its own store: open the store of this department.")
-    question = question.replace("\x00", " ")[:LONGEST_QUESTION]
-    passages = await store.count_searchable()
-    if not passages or not question.strip():
+    recipe = await store.recipe()
+    if not recipe.passages or not question.strip():
         return SearchResult([], confident=False)
-    [vector] = await embed(store.department, caller, [question], purpose=Purpose.SEARCH)
-    return await search_by_vector(store, question, vector, passages=passages, limit=limit)
+    alone, together = searched_text(question, earlier), with_earlier(question, earlier)
+    result = await _search_once(store, caller, recipe, alone, scope, limit)
+    if result.confident or alone == together:
+        return result
+    # in another language, or in words that followups.py does not know, a question may lean on the one before
+    second = await _search_once(store, caller, recipe, together, scope, limit)
+    return second if second.confident else result
+
+
+async def _search_once(
+    store: Store, caller: Caller, recipe: Recipe, text: str, scope: Scope, limit: int
+) -> SearchResult:
+    text = text.replace("\x00", " ")[-LONGEST_QUESTION:]
+    [vector] = await embed(
+        store.department, caller, [text], purpose=Purpose.SEARCH, model=recipe.model, dimensions=recipe.dimensions
+    )
+    return await search_by_vector(store, text, vector, recipe=recipe, scope=scope, limit=limit)
 
 
 async def search_by_vector(
@@ -100,27 +185,42 @@ async def search_by_vector(
     question: str,
     vector: list[float],
     *,
-    passages: int,
+    recipe: Recipe,
+    scope: Scope = Scope(),
     limit: int = 6,
     weight: float = VECTOR_WEIGHT,
+    tables: str = "",
 ) -> SearchResult:
-    """The same for a question whose vector is known; `passages` is the size of the store.
+    """The same for a question whose vector is known, in the passages that `recipe` made.
 
-    `weight` is the vector's share of a score: 1 is the search by meaning alone, 0 the one by words alone.
+    `weight` is the vector's share of a score: 1 is the search by meaning alone, 0 the one by words alone. `tables` is
+    "_shadow" for a generation that is being prepared.
     """
-    asked = {
-        "question": question,
-        "vector": HalfVector(vector),
-        "candidates": CANDIDATES,
-        "reach": TEXT_REACH,
-        "weight": weight,
-        "wanted": 3 * limit,
-    }
+    asked: dict[str, Any] = {"question": question, "vector": HalfVector(vector), "reach": TEXT_REACH, "weight": weight}
+    found: list[Found] = []
     async with store.connection() as held, held.transaction():
-        await held.execute(_SET_REACH, [str(index_reach(passages))])
-        rows = await (await held.execute(_STATEMENT, asked)).fetchall()
-    found = without_repetitions([Found(**row) for row in rows], limit)
-    return SearchResult(found, _is_confident(found))
+        await held.execute(_SET_REACH, [str(index_reach(recipe.passages))])
+        if not scope.is_everything:
+            asked["versions"] = await _chosen(held, scope)
+        statement = _STATEMENTS[tables, not scope.is_everything]
+        for size in ({"candidates": CANDIDATES, "wanted": 3 * limit}, {"candidates": EVERYTHING, "wanted": EVERYTHING}):
+            rows = await (await held.execute(statement, asked | size)).fetchall()
+            found = without_repetitions([Found(**row) for row in rows], limit, attrgetter("text"))
+            if len(found) == limit or len(rows) < size["wanted"]:
+                break
+    probability = calibration_of(recipe.model).probability(found)
+    return SearchResult(found, probability >= ENOUGH, probability, question)
+
+
+async def _chosen(held: Connection, scope: Scope) -> list[UUID]:
+    """The versions within a scope."""
+    asked = {
+        "documents": list(scope.documents) or None,
+        "kinds": list(scope.kinds) or None,
+        "since": scope.since,
+        "until": scope.until,
+    }
+    return [row["id"] for row in await (await held.execute(_CHOSEN, asked)).fetchall()]
 
 
 def index_reach(passages: int) -> int:
@@ -128,38 +228,3 @@ def index_reach(passages: int) -> int:
     if passages <= 5_000:
         return 80
     return 160 if passages <= 50_000 else 320
-
-
-def without_repetitions(found: list[Found], limit: int) -> list[Found]:
-    """The first `limit` passages, without those that say nearly the same as a better one."""
-    kept: list[Found] = []
-    seen: list[frozenset[tuple[str, ...]]] = []
-    for passage in found:
-        sequences = _sequences(passage.text)
-        if len(kept) < limit and not any(_alike(sequences, others) for others in seen):
-            kept.append(passage)
-            seen.append(sequences)
-    return kept
-
-
-def _sequences(text: str) -> frozenset[tuple[str, ...]]:
-    words = re.findall(r"\w+", text.lower())
-    return frozenset(zip(words, words[1:], words[2:], strict=False)) or frozenset([tuple(words)])
-
-
-def _alike(first: frozenset[tuple[str, ...]], second: frozenset[tuple[str, ...]]) -> bool:
-    return len(first & second) >= NEARLY_SAME * len(first | second)
-
-
-def _is_confident(found: list[Found]) -> bool:
-    """Whether one of the first three passages has evidence enough: its similarity and a quarter of its coverage.
-
-    - Vectors alone cannot tell: their scale differs from model to model, and a question on a neighbouring subject is
-      near to something in every store. Words alone cannot either: a paraphrase shares few with its answer.
-    - Coverage weighs words by how rare they are and counts those that stand nowhere in the store as the rarest, so a
-      question about something the department never wrote of loses most of it.
-    - The threshold was set with `python -m tests.bench.retrieval` so that hardly an answerable question is turned
-      away; about half of the others still pass, and for those the assistant's own instruction is to say that nothing
-      fits.
-    """
-    return any(passage.similarity + COVERAGE_WEIGHT * passage.coverage >= EVIDENCE for passage in found[:3])

@@ -103,17 +103,24 @@ SAME_CONTENT = """
     WHERE sha256 = %s AND (is_current OR state IN ('received', 'extracting', 'embedding', 'held'))
     ORDER BY is_current DESC, uploaded_at LIMIT 1
 """
+# of one generation: the one asked for, else the one that is searched or was the last one
 PASSAGES = """
-    SELECT version_id, ordinal, text, heading_path, locator, tokens FROM passage
-    WHERE version_id = %s ORDER BY ordinal OFFSET %s LIMIT %s
+    SELECT version_id, generation, ordinal, text, heading_path, locator, tokens FROM passage
+    WHERE version_id = %(id)s AND generation = coalesce(
+        (SELECT generation FROM passage WHERE version_id = %(id)s AND generation = %(generation)s LIMIT 1),
+        (SELECT generation FROM passage WHERE version_id = %(id)s ORDER BY searchable DESC, generation DESC LIMIT 1)
+    )
+    ORDER BY ordinal OFFSET %(offset)s LIMIT %(limit)s
 """
 PASSAGE = """
     SELECT
-        passage.version_id, passage.ordinal, passage.text, passage.heading_path, passage.locator, passage.tokens,
+        passage.version_id, passage.generation, passage.ordinal, passage.text, passage.heading_path, passage.locator,
+        passage.tokens,
         shown.document_id, shown.title, shown.filename, shown.number AS version_number, shown.is_current,
         shown.uploader_name, shown.uploaded_at
     FROM passage JOIN shown_version AS shown ON shown.id = passage.version_id
     WHERE passage.version_id = %s AND passage.ordinal = %s
+        AND passage.generation = coalesce(%s, (SELECT generation FROM corpus))
 """
 COUNTS = """
     SELECT
@@ -126,7 +133,7 @@ COUNTS = """
         count(*) AS versions
     FROM shown_version
 """
-SEARCHABLE = "SELECT passages FROM corpus"
+RECIPE = "SELECT generation, model, dimensions, passage_tokens, passages FROM corpus"
 
 ADD_DOCUMENT = "INSERT INTO document (id, title, filename) VALUES (%s, %s, %s) RETURNING id"
 LOCK_DOCUMENT = "SELECT id FROM document WHERE id = %s AND deleted_at IS NULL FOR UPDATE"
@@ -237,11 +244,14 @@ POSTPONE = """
 # building an index or publishing thousands of passages may take longer than a page would wait
 PATIENCE = "SET LOCAL statement_timeout = '10min'; SET LOCAL maintenance_work_mem = '256MB'"
 INDEX_MISSING = """
-    SELECT 1 FROM corpus WHERE passages > %s AND to_regclass('passage_vectors') IS NULL
+    SELECT 1 FROM corpus WHERE passages > %s AND NOT EXISTS (
+        SELECT FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_am ON pg_am.oid = relam
+        WHERE indrelid = 'passage'::regclass AND amname = 'hnsw'
+    )
 """
 # only live passages are indexed: what is replaced leaves the graph, and a search never has to pass it by
 BUILD_INDEX = """
-    CREATE INDEX IF NOT EXISTS passage_vectors ON passage USING hnsw (embedding halfvec_ip_ops) WHERE searchable
+    CREATE INDEX ON passage USING hnsw (embedding halfvec_ip_ops) WHERE searchable
 """
 
 WITHDRAW = "SELECT withdraw(%s, %s, %s) AS withdrawn"

@@ -36,6 +36,7 @@ from departments.documents.records import (
     DocumentVersion,
     Draft,
     NewVersion,
+    Recipe,
     Room,
     StoredPassage,
 )
@@ -161,23 +162,31 @@ class Store:
         row = await self._one(statements.SAME_CONTENT, [sha256])
         return as_version(row) if row else None
 
-    async def list_passages(self, version_id: UUID, *, offset: int = 0, limit: int = 200) -> list[StoredPassage]:
-        """The passages of a version in reading order."""
-        return [StoredPassage(**row) for row in await self._all(statements.PASSAGES, [version_id, offset, limit])]
+    async def list_passages(
+        self, version_id: UUID, *, offset: int = 0, limit: int = 200, generation: int | None = None
+    ) -> list[StoredPassage]:
+        """The passages of a version in reading order; `generation` is that of a citation, None the newest."""
+        asked = {"id": version_id, "generation": generation, "offset": offset, "limit": limit}
+        return [StoredPassage(**row) for row in await self._all(statements.PASSAGES, asked)]
 
-    async def get_passage(self, version_id: UUID, ordinal: int) -> CitedPassage | None:
-        """What a citation points to; None if the document was deleted or never was in this department."""
-        row = await self._one(statements.PASSAGE, [version_id, ordinal])
+    async def get_passage(self, version_id: UUID, ordinal: int, generation: int | None = None) -> CitedPassage | None:
+        """What a citation points to; None if the document was deleted or never was in this department.
+
+        Without a `generation` it is the one that is searched.
+        """
+        row = await self._one(statements.PASSAGE, [version_id, ordinal, generation])
         return CitedPassage(**row) if row else None
 
     async def count(self) -> Counts:
         row = await self._one(statements.COUNTS)
         return Counts(**row) if row else Counts()
 
-    async def count_searchable(self) -> int:
-        """How many passages a search looks at."""
-        row = await self._one(statements.SEARCHABLE)
-        return int(row["passages"]) if row else 0
+    async def recipe(self) -> Recipe:
+        """How the searched passages were made, and how many there are."""
+        row = await self._one(statements.RECIPE)
+        if row is None:
+            raise StoreDown  # each store has this row from its first schema on
+        return Recipe(**row)
 
     # -- what comes in
 

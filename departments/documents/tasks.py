@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 from uuid import UUID
 
 from celery import shared_task
+from kombu.exceptions import OperationalError
 
 from audit.database import DatabaseDown, fetch
+from departments.calls.caller import CallEndedEarly, Caller
+from departments.documents import generations, golden
 from departments.documents import ingest as ingesting
 from departments.documents.deletion import finish_deletions
 from departments.documents.publishing import publish_due
@@ -47,6 +51,41 @@ async def ingest_one(department_id: UUID, version_id: UUID) -> None:
         await ingesting.ingest_version(department, version_id)
 
 
+@shared_task(name="departments.documents.tasks.rebuild")
+def rebuild(department_id: str) -> None:
+    """Goes on with a department's re-embedding, unless somebody else does."""
+    try:
+        run(rebuild_one(UUID(department_id)))
+    except (StoreDown, DatabaseDown) as error:
+        logger.warning("the re-embedding of department %s waits: %s", department_id, error)
+
+
+@shared_task(name="departments.documents.tasks.ask_golden")
+def ask_golden(department_id: str) -> None:
+    """Measures a department's search after its documents have changed."""
+    try:
+        run(ask_golden_one(UUID(department_id)))
+    except (StoreDown, DatabaseDown, CallEndedEarly) as error:
+        logger.warning("the golden questions of department %s wait: %s", department_id, error)
+
+
+async def rebuild_one(department_id: UUID) -> None:
+    """One worker's turn at a re-embedding: to its end, or until it has to wait."""
+    for department in await _departments(department_id):
+        async with open_store(department) as store:
+            await generations.build(store)
+
+
+async def ask_golden_one(department_id: UUID) -> None:
+    """One measurement, in the name of who added the latest question."""
+    for department in await _departments(department_id):
+        async with open_store(department) as store:
+            questions = await golden.list_questions(store)
+            if questions and await golden.is_due(store):
+                caller = Caller(questions[-1].person_id, questions[-1].person_name)
+                await golden.measure(store, caller, golden.AFTER_CHANGE, recipe=await store.recipe())
+
+
 async def sweep_all() -> None:
     """One round for every department, a few at a time: one whose store is away must not hold up the others."""
     turn = asyncio.Semaphore(SWEPT_AT_ONCE)
@@ -74,7 +113,19 @@ async def sweep_department(department: Department) -> list[UUID]:
         await finish_deletions(store)
         for version in await store.fail_exhausted(ingesting.KILLS_WORKERS):
             await ingesting.record_failure(department, version, "kills_workers")
+        if await generations.is_due(store):
+            await _tell(rebuild, department)
+        if await golden.is_due(store):
+            await _tell(ask_golden, department)
         return await publish_due(store)
+
+
+async def _tell(task: Any, department: Department) -> None:
+    """Tells the workers; where the broker takes nothing, the next sweep does."""
+    try:
+        await asyncio.to_thread(task.apply_async, (str(department.pk),), retry=False)
+    except (OSError, OperationalError) as error:
+        logger.warning("the broker takes no tasks: %r", error)
 
 
 async def _departments(only: UUID | None = None) -> list[Department]:

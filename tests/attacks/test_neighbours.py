@@ -278,8 +278,9 @@ async def test_every_search_text(quarters: list[Quarter], tried: Counter[str]) -
         ]
         asked += [f"{victim.word} {number}" for number in range(QUESTIONS)]
         async with open_store(thief.department) as store:
+            recipe = await store.recipe()
             for question in asked:
-                result = await search_by_vector(store, question, vectors[victim.word], passages=1)
+                result = await search_by_vector(store, question, vectors[victim.word], recipe=recipe)
                 assert all(thief.word in found.text and victim.word not in found.text for found in result.passages)
                 prompt = assemble(
                     instructions="", canary="c", history=(), question="x",

@@ -107,6 +107,7 @@ TABLE: list[tuple[Action, list[Event]]] = [
 # the beginning of an event's name -> where it is shown; a read of a secret names no company, so no table can hold it
 ELSEWHERE = {
     "document:": "tests/departments/documents/test_ingest.py",
+    "search:": "tests/chatgrid/documents/test_bench.py",
     "secret:read": "tests/audit/test_sealer.py",
     "rotation:": "departments/keys/rotation.py",
     "key:access_ended": "departments/keys/key_people.py",

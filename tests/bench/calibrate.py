@@ -13,13 +13,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tests.bench import corpus, shelf, vectors
 from tests.bench.corpus import Corpus, Question
+from tests.bench.measures import mean
 from tests.bench.vectors import Vectors
+
+if TYPE_CHECKING:
+    from departments.documents.confidence import Calibration
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ def main() -> None:
     with shelf.product(source):
         corpora = [corpus.demo(), *map(corpus.folder, arguments.folders)]
         examples = [example for each in corpora for example in asyncio.run(_examples(each, source))]
+        print("\n".join(_report(source, examples)))
         if arguments.examples:
             arguments.examples.write_text("\n".join(map(_line, examples)))
 
@@ -70,16 +78,57 @@ async def _examples_of(each: Corpus, slug: str, source: Vectors) -> list[Example
     await shelf.fill(department, person, files)
     examples = []
     async with open_store(department) as store:
-        texts = await shelf.texts_of(store)
+        texts, recipe = await shelf.texts_of(store), await store.recipe()
         for question in each.questions:
             held_out = not question.answerable
             if held_out and question.department != slug:
                 continue
             [vector] = source.embed([question.text], source.dimensions).tolist()
-            result = await search_by_vector(store, question.text, vector, passages=len(texts))
+            result = await search_by_vector(store, question.text, vector, recipe=recipe)
             answered = any(corpus.is_relevant(question, text) for text in texts)
             examples.append(Example(each.name, slug, question, held_out, answered, result.passages))
     return examples
+
+
+def _report(source: Vectors, examples: Sequence[Example]) -> list[str]:
+    """The calibration as code, and what it does at the threshold in use to questions it was not made from."""
+    from departments.documents.confidence import ENOUGH
+
+    used = [example for example in examples if not example.held_out]
+    answered, others, unanswerable = [], [], []
+    for department in sorted({example.department for example in used}):
+        fitted = _fitted([example for example in used if example.department != department])
+        for example in examples:
+            if example.department == department:
+                group = answered if example.answered else unanswerable if example.held_out else others
+                group.append(fitted.probability(example.found) >= ENOUGH)
+    return [
+        f'    "{source.model}": {_fitted(used)},',
+        f"  from {len(used)} pairs of a question and a department; at {ENOUGH}, judged without its own department:",
+        f"  turned away of answerable                {1 - mean(answered):.3f} of {len(answered)}",
+        f"  turned away of other departments'        {1 - mean(others):.3f} of {len(others)}",
+        f"  turned away of unanswerable (not used)   {1 - mean(unanswerable):.3f} of {len(unanswerable)}",
+    ]
+
+
+def _fitted(examples: Sequence[Example]) -> Calibration:
+    """Logistic regression on similarity and coverage, by Newton's method with a little ridge."""
+    from departments.documents.confidence import LOOKED_AT, Calibration
+
+    rows = [
+        [max(e.similarity for e in each.found[:LOOKED_AT]), max(e.coverage for e in each.found[:LOOKED_AT]), 1.0]
+        for each in examples
+        if each.found
+    ]
+    wanted = np.array([float(each.answered) for each in examples if each.found])
+    known, weights, ridge = np.array(rows), np.zeros(3), 0.01 * np.eye(3)
+    for _ in range(100):
+        expected = 1 / (1 + np.exp(-known @ weights))
+        slope = known.T @ (expected - wanted) + ridge @ weights
+        bend = (known * (expected * (1 - expected))[:, None]).T @ known + ridge
+        weights -= np.linalg.solve(bend, slope)
+    similarity, coverage, bias = (round(float(weight), 1) for weight in weights)
+    return Calibration(similarity, 0.0, coverage, bias)
 
 
 def _line(example: Example) -> str:

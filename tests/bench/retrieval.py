@@ -117,16 +117,17 @@ async def _search(store: Store, question: Question, source: Vectors, texts: list
     from departments.documents.search import VECTOR_WEIGHT, search_by_vector
 
     [vector] = source.embed([question.text], source.dimensions).tolist()
+    recipe = await store.recipe()
     there = sum(corpus.is_relevant(question, text) for text in texts)
     ranked = {}
     for name, weight in SEARCHES.items():
         weighed = VECTOR_WEIGHT if weight is None else weight
-        found = await search_by_vector(store, question.text, vector, passages=len(texts), limit=10, weight=weighed)
+        found = await search_by_vector(store, question.text, vector, recipe=recipe, limit=10, weight=weighed)
         ranked[name] = Ranked(tuple(corpus.is_relevant(question, each.text) for each in found.passages), there)
     times = []
     for _ in range(ROUNDS):
         started = time.perf_counter()
-        result = await search_by_vector(store, question.text, vector, passages=len(texts))
+        result = await search_by_vector(store, question.text, vector, recipe=recipe)
         times.append((time.perf_counter() - started) * 1000)
     cited = [await store.get_passage(each.version_id, each.ordinal) for each in result.passages]
     leaks = sum(passage is None or passage.filename not in own for passage in cited)

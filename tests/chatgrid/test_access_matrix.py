@@ -105,6 +105,14 @@ MATRIX: dict[str, Row] = {
     "documents:review_day": Row("post", document, {"alice": 302, "bob": 403, "carol": 403, "stranger": 403}),
     "documents:bulk": Row("post", slug, {"alice": 302, "bob": 403, "carol": 403, "stranger": 403}),
     "documents:receipts": Row("get", slug, {"alice": 200, "bob": 403, "carol": 403, "stranger": 403}),
+    "documents:bench": Row("get", slug, ADMINS | {"alice": 200, "stranger": 403}),
+    # nothing is asked, kept or begun by an empty form
+    "documents:try": Row("post", slug, ADMINS | {"alice": 400}),
+    "documents:keep": Row("post", slug, ADMINS | {"alice": 400}),
+    "documents:measure": Row("post", slug, ADMINS | {"alice": 302}),
+    "documents:rebuild": Row("post", slug, ADMINS | {"alice": 400}),
+    "documents:change": Row("post", slug, ADMINS | {"alice": 302}, {"act": "give_up"}),
+    "documents:forget": Row("post", document, ADMINS),
     "documents:delete": Row("post", document, {"bob": 403, "carol": 403, "stranger": 403, "alice": 302}),
     "department_key": Row("get", slug, {"alice": 200, "bob": 403, "carol": 403, "stranger": 403}),
     # closed until the organization allows it: tests/chatgrid/console/test_pasting.py

@@ -3,8 +3,8 @@
 Rules:
 - A file that has been released is never changed; a change is the next number.
 - One file is one transaction; an advisory lock lets one process in, so any number may start at once.
-- `{dimensions}` and `{language}` stand for the size of a vector and the language of the words; a brace of SQL's own is
-  doubled where a file uses either.
+- `{model}`, `{dimensions}`, `{passage_tokens}` and `{language}` stand for how a new store's documents are embedded and
+  cut, and for the language of the words; a brace of SQL's own is doubled.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from psycopg import Connection, sql
 
 FOLDER = Path(__file__).parent
 LANGUAGE = "english"
+PASSAGE_TOKENS = 400  # the longest passage of a store whose admin has chosen nothing else
 
 _TABLE = "CREATE TABLE IF NOT EXISTS store_schema (version integer PRIMARY KEY, at timestamptz DEFAULT now())"
 
@@ -54,7 +55,10 @@ def _apply(store: Connection[Any], version: int, path: Path) -> None:
     with store.transaction():
         store.execute(
             statements.format(
-                dimensions=sql.Literal(int(settings.EMBEDDING_DIMENSIONS)), language=sql.Literal(LANGUAGE)
+                model=sql.Literal(settings.EMBEDDING_MODEL),
+                dimensions=sql.Literal(int(settings.EMBEDDING_DIMENSIONS)),
+                passage_tokens=sql.Literal(PASSAGE_TOKENS),
+                language=sql.Literal(LANGUAGE),
             )
         )
         store.execute("INSERT INTO store_schema (version) VALUES (%s)", [version])

@@ -1,5 +1,6 @@
 -- The best passages for a question, in one statement. Parameters: question, vector, candidates (of each side),
--- reach (how many passages the full text may look at), weight (of the vector, 0 to 1), wanted.
+-- reach (how many passages the full text may look at), weight (of the vector, 0 to 1), wanted, and where the search is
+-- narrowed versions. The tables are those of one generation; inside the statement they keep their plain names.
 --
 -- 1. The question's lexemes with their BM25 inverse document frequencies. An unknown word has the highest there is.
 -- 2. Candidates by vector, and by any of the rarer lexemes (GIN), the best by BM25 as an inner product.
@@ -9,10 +10,13 @@ WITH asked AS MATERIALIZED (
         found.lexeme AS word,
         coalesce(lexeme.passages, 0) AS frequency,
         ln(1 + (corpus.passages - coalesce(lexeme.passages, 0) + 0.5::float8) / (coalesce(lexeme.passages, 0) + 0.5))
-            AS idf
-    FROM corpus
+            AS idf,
+        -- in a store of a few passages each word is common: as evidence it counts as in a store of a hundred
+        ln(1 + (greatest(100, corpus.passages) - coalesce(lexeme.passages, 0) + 0.5::float8)
+            / (coalesce(lexeme.passages, 0) + 0.5)) AS rarity
+    FROM {corpus} AS corpus
     CROSS JOIN unnest(to_tsvector({language}::regconfig, %(question)s)) AS found
-    LEFT JOIN lexeme ON lexeme.word = found.lexeme
+    LEFT JOIN {lexeme} AS lexeme ON lexeme.word = found.lexeme
 ),
 ordered AS (
     SELECT word, sum(frequency) OVER (ORDER BY frequency, word) - frequency AS before FROM asked WHERE frequency > 0
@@ -27,12 +31,12 @@ asking AS MATERIALIZED (
             SELECT ('{{' || string_agg(place || ':' || idf, ',') || '}}/268435456')::sparsevec
             FROM (SELECT place_of(word) AS place, round(sum(idf)::numeric, 4) AS idf FROM asked GROUP BY 1) AS placed
         ) AS weights,
-        (SELECT coalesce(sum(idf), 0) FROM asked) AS total
+        (SELECT coalesce(sum(rarity), 0) FROM asked) AS total
 ),
 by_vector AS MATERIALIZED (
     SELECT id, row_number() OVER (ORDER BY distance) AS rank
     FROM (
-        SELECT id, embedding <#> %(vector)s AS distance FROM passage WHERE searchable
+        SELECT id, embedding <#> %(vector)s AS distance FROM {passage} AS passage WHERE searchable {narrowed}
         ORDER BY embedding <#> %(vector)s LIMIT %(candidates)s
     ) AS nearest
 ),
@@ -40,8 +44,8 @@ by_text AS MATERIALIZED (
     SELECT id, row_number() OVER (ORDER BY distance, id) AS rank
     FROM (
         SELECT passage.id, passage.weights <#> asking.weights AS distance
-        FROM asking JOIN passage ON passage.lexemes @@ asking.query
-        WHERE passage.searchable
+        FROM asking JOIN {passage} AS passage ON passage.lexemes @@ asking.query
+        WHERE passage.searchable {narrowed}
         ORDER BY passage.weights <#> asking.weights, passage.id LIMIT %(candidates)s
     ) AS fitting
 ),
@@ -50,13 +54,17 @@ scored AS MATERIALIZED (
         id, by_vector.rank AS vector_rank, by_text.rank AS text_rank,
         -(passage.embedding <#> %(vector)s) AS similarity,
         coalesce(-(passage.weights <#> asking.weights), 0) AS relevance
-    FROM by_vector FULL JOIN by_text USING (id) JOIN passage USING (id) CROSS JOIN asking
+    FROM by_vector FULL JOIN by_text USING (id) JOIN {passage} AS passage USING (id) CROSS JOIN asking
 ),
 extremes AS (
     SELECT
         min(similarity) AS least_similar, max(similarity) AS most_similar,
         min(relevance) AS least_relevant, max(relevance) AS most_relevant,
-        percentile_cont(0.5) WITHIN GROUP (ORDER BY similarity) AS background
+        -- a middle needs others: where there are few, they are taken to be as unlike as passages mostly are
+        (
+            least(20, count(*)) * percentile_cont(0.5) WITHIN GROUP (ORDER BY similarity)
+            + greatest(0, 20 - count(*)) * 0.15
+        ) / 20 AS background
     FROM scored
 ),
 best AS (
@@ -69,15 +77,15 @@ best AS (
     ORDER BY score DESC, id LIMIT %(wanted)s
 )
 SELECT
-    version.document_id, passage.version_id, passage.ordinal, version.title, passage.heading_path, passage.locator,
+    version.document_id, passage.version_id, passage.generation, passage.ordinal, version.title, passage.heading_path, passage.locator,
     passage.text, best.score, best.vector_rank, best.text_rank,
     version.number AS version_number, version.uploader_name AS uploader, version.uploaded_at,
     best.similarity, best.relevance, best.background,
     coalesce((
-        SELECT sum(asked.idf) FROM asked WHERE asked.word = ANY(tsvector_to_array(passage.lexemes))
+        SELECT sum(asked.rarity) FROM asked WHERE asked.word = ANY(tsvector_to_array(passage.lexemes))
     ) / nullif(asking.total, 0), 0) AS coverage
 FROM best
-JOIN passage USING (id)
+JOIN {passage} AS passage USING (id)
 JOIN version ON version.id = passage.version_id
 CROSS JOIN asking
 ORDER BY best.score DESC, best.id

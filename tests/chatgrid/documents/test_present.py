@@ -9,7 +9,7 @@ from departments.documents.records import StoredPassage
 
 
 def passage(ordinal: int, headings: list[str], page: int) -> StoredPassage:
-    return StoredPassage(uuid4(), ordinal, "text", headings, {"page": page}, 10)
+    return StoredPassage(uuid4(), 0, ordinal, "text", headings, {"page": page}, 10)
 
 
 def test_headings_and_places_are_said_once() -> None:

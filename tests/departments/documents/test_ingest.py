@@ -337,7 +337,7 @@ async def test_a_new_version_takes_the_place_of_the_old_which_stays_readable(com
         assert cited is not None
         assert "five" in cited.text
         assert not cited.is_current
-        assert await store.count_searchable() == 1
+        assert (await store.recipe()).passages == 1
         assert (await store.list_documents()).total == 1
 
 

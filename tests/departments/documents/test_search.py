@@ -100,8 +100,8 @@ async def test_a_measurement_can_search_by_meaning_or_by_words_alone(company: Co
     [row] = await execute(hr, "SELECT embedding FROM passage WHERE text LIKE 'You may carry%%'")
     vector = row["embedding"].to_list()
     async with open_store(hr) as store:
-        by_meaning = await search_by_vector(store, "meals receipts", vector, passages=2, weight=1)
-        by_words = await search_by_vector(store, "meals receipts", vector, passages=2, weight=0)
+        by_meaning = await search_by_vector(store, "meals receipts", vector, recipe=await store.recipe(), weight=1)
+        by_words = await search_by_vector(store, "meals receipts", vector, recipe=await store.recipe(), weight=0)
     assert [found.title for found in by_meaning.passages] == ["Leave", "Travel"]
     assert [found.title for found in by_words.passages] == ["Travel", "Leave"]
 
@@ -156,19 +156,19 @@ async def test_a_large_store_gets_a_vector_index_and_finds_the_same(
     words = [f"{first}{last}" for first in ("gar", "mol", "tev", "sil", "pon") for last in ("den", "ka", "ro", "mit")]
     text = "\n\n".join(f"# Part {n}\n\n{' '.join(chance.choices(words, k=40))}" for n in range(60))
     await add(hr, company.alice, text, "parts.md")
-    assert await execute(hr, "SELECT indexname FROM pg_indexes WHERE indexname = 'passage_vectors'")
+    [index] = await execute(hr, "SELECT indexname FROM pg_indexes WHERE tablename = 'passage' AND indexdef ~ 'hnsw'")
     async with open_store(hr) as store:
         [row] = await execute(hr, "SELECT embedding FROM passage WHERE ordinal = 33")
         vector = row["embedding"].to_list()
         await execute(hr, "ANALYZE passage")
-        result = await search_by_vector(store, "gardenless", vector, passages=60)
+        result = await search_by_vector(store, "gardenless", vector, recipe=await store.recipe())
         assert result.passages[0].ordinal == 33
         assert not await store.build_index()  # once is enough
     async with open_store(hr) as store, store.connection() as held, held.transaction():
         await held.execute("SET LOCAL enable_seqscan = off")
         nearest = "EXPLAIN SELECT id FROM passage WHERE searchable ORDER BY embedding <#> %s LIMIT 6"
         plan = await (await held.execute(nearest, [row["embedding"]])).fetchall()
-    assert "passage_vectors" in str(plan)
+    assert index["indexname"] in str(plan)
 
 
 def test_the_walk_through_the_index_grows_with_the_store() -> None:

@@ -106,7 +106,7 @@ async def test_deleting_removes_every_trace_and_leaves_a_receipt(company: Compan
     async with open_store(hr) as store:
         assert await store.get_document(first.document_id) is None
         assert await store.get_passage(second.id, 0) is None
-        assert await store.count_searchable() == 1
+        assert (await store.recipe()).passages == 1
     assert [row["id"] for row in await execute(hr, "SELECT id FROM document")] == [kept.document_id]
     assert not await execute(hr, "SELECT word FROM lexeme WHERE word = 'day' AND passages > 1")
     assert await execute(hr, "SELECT word FROM lexeme WHERE word = 'unus'") == []

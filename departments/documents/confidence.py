@@ -1,0 +1,78 @@
+"""How likely the answer is among the passages found, and when that is too little: "no confident match".
+
+Rules:
+- The evidence is of two kinds, each the best of the first three passages: similarity of vectors (or its lead over the
+  middle of all candidates), and coverage, the share of the question's words, weighed by how rare they are, that stand
+  in the passage. A word that stands nowhere in the store is the rarest. Vectors alone cannot tell, for a question on a
+  neighbouring subject is near to something in every store; words alone cannot, for a paraphrase shares few.
+- A calibration turns evidence into a probability by a logistic curve. It belongs to an embedding model, because the
+  scale of its similarities does: `make calibrate` makes one from labelled questions asked in the right departments and
+  in wrong ones, and docs/performance.md says what it is worth on questions that were not used for it.
+- A model that nobody has measured gets `UNMEASURED`, which uses the lead instead of the similarity itself.
+- `ENOUGH` is where nine of ten questions without an answer are told so, by the search or by the assistant who reads the
+  passages. It turns away some that have one, so a person is always shown the nearest passages, and can judge.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from django.conf import settings
+
+LOOKED_AT = 3
+ENOUGH = 0.28
+
+
+class Evidence(Protocol):
+    """What is known of a found passage; `background` is the middle similarity of all candidates."""
+
+    @property
+    def similarity(self) -> float: ...
+    @property
+    def background(self) -> float: ...
+    @property
+    def coverage(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The weights of the evidence on the scale of log odds."""
+
+    similarity: float
+    lead: float
+    coverage: float
+    bias: float
+
+    def probability(self, found: Sequence[Evidence]) -> float:
+        """0 to 1; 0 where nothing was found."""
+        best = found[:LOOKED_AT]
+        if not best:
+            return 0.0
+        similarity = max(each.similarity for each in best)
+        coverage = max(each.coverage for each in best)
+        lead = similarity - best[0].background
+        odds = self.bias + self.similarity * similarity + self.lead * lead + self.coverage * coverage
+        return 1 / (1 + math.exp(-odds))
+
+
+UNMEASURED = Calibration(similarity=0.0, lead=12.0, coverage=5.0, bias=-5.8)
+SIMULATED = "simulated"
+CALIBRATIONS = {
+    "all-MiniLM-L6-v2": Calibration(similarity=11.0, lead=0.0, coverage=4.9, bias=-7.8),
+    SIMULATED: Calibration(similarity=13.5, lead=0.0, coverage=4.3, bias=-6.3),
+}
+
+
+def calibration_of(model: str) -> Calibration:
+    """The calibration of an embedding model; the simulator's vectors have their own, whatever model they pose as."""
+    if settings.SIMULATED and model not in CALIBRATIONS:
+        return CALIBRATIONS.get(SIMULATED, UNMEASURED)
+    return CALIBRATIONS.get(model, UNMEASURED)
+
+
+def is_measured(model: str) -> bool:
+    """Whether the confidence for this model rests on a measurement."""
+    return calibration_of(model) is not UNMEASURED

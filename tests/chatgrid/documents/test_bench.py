@@ -1,0 +1,133 @@
+"""The test bench as a department admin uses it: try, keep, measure, prepare, compare, switch, go back."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.test import AsyncClient
+from django.urls import reverse
+
+from audit.events import Event
+from audit.models import AuditEvent
+from departments.documents import golden, tasks
+from departments.documents.store import open_store
+from tests.company import Company, set_limit, signed_in
+from tests.departments.documents.shelf import LEAVE, TRAVEL, add, execute, ready
+from tests.provider import Provider
+
+QUESTION = "How many unused days may I carry over into the next year?"
+RECIPE = {"model": "text-embedding-3-small", "dimensions": "256", "passage_tokens": "60"}
+
+
+@pytest.fixture
+async def admin(company: Company, provider: Provider) -> AsyncClient:
+    """Alice's browser; her department has two documents."""
+    ready(company.hr)
+    await add(company.hr, company.alice, LEAVE)
+    await add(company.hr, company.alice, TRAVEL, "travel.md")
+    return await signed_in(company.alice)
+
+
+async def send(client: AsyncClient, name: str, arguments: list[Any] | None = None, **fields: Any) -> str:
+    """A form, and the page it ends on."""
+    response = await client.post(reverse(f"documents:{name}", args=["hr", *(arguments or [])]), fields)
+    return await page(client) if response.status_code == 302 else response.content.decode()
+
+
+async def page(client: AsyncClient) -> str:
+    return (await client.get(reverse("documents:bench", args=["hr"]))).content.decode()
+
+
+def first_passage(html: str) -> dict[str, str]:
+    """What the first button "This answers it" sends."""
+    form = html.split('class="bench-passage"')[1].split("<form")[1].split("</form>")[0]
+    return dict(re.findall(r'name="(question|version|ordinal)" value="([^"]*)"', form))
+
+
+def written(company: Company) -> list[str]:
+    events = AuditEvent.objects.filter(organization_id=company.organization.pk, event__startswith="search:")
+    return list(events.order_by("at").values_list("event", flat=True))
+
+
+async def test_a_question_shows_its_passages_with_their_places(company: Company, admin: AsyncClient) -> None:
+    html = await send(admin, "try", question=QUESTION)
+    assert "Confident: the chat would answer" in html
+    shown = html.split('class="bench-passage"')[1]
+    assert "You may carry five unused days" in shown
+    assert [word in shown for word in ("by meaning", "by words", "of 100")] == [True] * 3
+    assert written(company) == [Event.SEARCH_TESTED]
+
+
+async def test_what_nothing_answers_is_said(admin: AsyncClient) -> None:
+    html = await send(admin, "try", question="Which dress code holds for the summer gala in Tokyo?")
+    assert "No confident match" in html
+
+
+async def test_a_question_is_kept_measured_drawn_and_removed(company: Company, admin: AsyncClient) -> None:
+    await send(admin, "keep", **first_passage(await send(admin, "try", question=QUESTION)))
+    await send(admin, "keep", question="Which dress code holds for the gala in Tokyo?")
+    html = await send(admin, "measure")
+    assert "2 of 2 questions found what they should." in html
+    assert "Found, place 1" in html
+    assert "Nothing found, as it should" in html
+    assert 'aria-label="Hit rates: 100 %"' in html
+    async with open_store(company.hr) as store:
+        kept = await golden.list_questions(store)
+    assert QUESTION not in await send(admin, "forget", [kept[0].id])
+    asked, added, removed = Event.SEARCH_GOLDEN_ASKED, Event.SEARCH_GOLDEN_ADDED, Event.SEARCH_GOLDEN_REMOVED
+    assert written(company) == [Event.SEARCH_TESTED, added, added, asked, removed]
+
+
+async def test_documents_are_embedded_anew_compared_switched_and_brought_back(
+    company: Company, admin: AsyncClient
+) -> None:
+    await send(admin, "keep", **first_passage(await send(admin, "try", question=QUESTION)))
+    assert "Being prepared" in await send(admin, "rebuild", **RECIPE)
+    await tasks.rebuild_one(company.hr.pk)
+    assert "Ready to switch" in await page(admin)
+    assert "1 of 1 questions" in await send(admin, "measure", shadow="1")
+    assert "256 numbers a vector, passages of up to 60 tokens" in await send(admin, "change", act="switch")
+    assert "1,536 numbers a vector" in await send(admin, "change", act="undo")
+    changes = [Event.SEARCH_REBUILD_STARTED, Event.SEARCH_GOLDEN_ASKED, Event.SEARCH_SWITCHED]
+    assert written(company)[2:] == [*changes, Event.SEARCH_SWITCHED_BACK]
+
+
+async def test_what_is_prepared_can_be_given_up(company: Company, admin: AsyncClient) -> None:
+    await send(admin, "rebuild", **RECIPE)
+    assert "thrown away" in await send(admin, "change", act="give_up")
+    assert await execute(company.hr, "SELECT to_regclass('passage_shadow') AS there") == [{"there": None}]
+    assert written(company) == [Event.SEARCH_REBUILD_STARTED, Event.SEARCH_REBUILD_GIVEN_UP]
+
+
+async def test_a_switch_before_it_is_ready_is_refused_in_words(admin: AsyncClient) -> None:
+    await send(admin, "rebuild", **RECIPE)
+    assert "It is not ready" in await send(admin, "change", act="switch")
+    assert "1,536 numbers a vector" in await page(admin)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"passage_tokens": "3"}, {"dimensions": "9000"}, {"model": "somebody-elses"}, {"dimensions": ""}],
+)
+async def test_a_recipe_that_cannot_be_is_refused(company: Company, admin: AsyncClient, wrong: dict[str, str]) -> None:
+    response = await admin.post(reverse("documents:rebuild", args=["hr"]), RECIPE | wrong)
+    assert response.status_code == 400
+    assert "field-error" in response.content.decode()
+    assert written(company) == []
+
+
+async def test_a_budget_is_said_with_the_question_still_in_the_box(company: Company, admin: AsyncClient) -> None:
+    set_limit(company, person=company.alice, tokens_per_day=1)
+    response = await admin.post(reverse("documents:try", args=["hr"]), {"question": QUESTION})
+    assert response.status_code == 429
+    assert f'value="{QUESTION}"' in response.content.decode()
+    assert "field-error" in response.content.decode()
+
+
+async def test_a_passage_of_another_department_cannot_be_kept(company: Company, admin: AsyncClient) -> None:
+    foreign = await add(ready(company.finance), company.carol, "# Rates\n\nThe rate is four percent.\n", "rates.md")
+    fields = {"question": QUESTION, "version": str(foreign.id), "ordinal": "0"}
+    assert (await admin.post(reverse("documents:keep", args=["hr"]), fields)).status_code == 404
+    assert written(company) == []
