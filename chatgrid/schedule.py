@@ -39,6 +39,8 @@ ROUTES: dict[str, dict[str, str]] = {
     "departments.keys.tasks.check_projects": {"queue": Queue.ROTATION},
     "departments.keys.tasks.compare_usage": {"queue": Queue.ROTATION},
     "departments.keys.tasks.repair_finding": {"queue": Queue.ROTATION},
+    "departments.keys.tasks.adopt_project": {"queue": Queue.ROTATION},
+    "departments.keys.tasks.archive_project": {"queue": Queue.ROTATION},
     "departments.tasks.plan_department": {"queue": Queue.ROTATION},
     "departments.tasks.provision": {"queue": Queue.ROTATION},
     "departments.tasks.make_pepper": {"queue": Queue.ROTATION},

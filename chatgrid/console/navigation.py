@@ -17,7 +17,8 @@ from audit.models import AuditEvent, LegalHold
 from chatgrid.accounts.models import User
 from chatgrid.console.models import Departure
 from departments.calls.models import CatalogueModel
-from departments.keys.models import Finding, KeyReference, ProviderProject
+from departments.keys.models import AdminKeyReference, Finding, KeyReference, ProviderProject
+from departments.keys.rotation_models import KeyAccess, Rotation
 from departments.limits.models import Limit
 from departments.models import Department, Membership, Organization
 
@@ -51,12 +52,12 @@ SECTIONS: Sequence[Section] = (
     Section(0, "Now", "clock", (Page("Live", "admin:live"),)),
     Section(0, "People", "people", (User, Membership, Departure)),
     Section(1, "Server only", "console", (CatalogueModel,)),
-    Section(2, "Keys", "lock", (KeyReference,)),
+    Section(2, "Keys", "lock", (KeyReference, AdminKeyReference, KeyAccess)),
     Section(3, "Projects", "copy", (ProviderProject, Finding)),
     Section(4, "Departments", "files", (Department, Organization)),
     Section(5, "Record", "check", RECORD),
     Section(6, "Limits", "clock", (Limit,)),
-    Section(7, "Rotation", "retry", ()),
+    Section(7, "Rotation", "retry", (Rotation,)),
     Section(8, "Prompt injection", "alert", ()),
 )
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from django import forms
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
@@ -26,9 +26,10 @@ from departments.keys.client import provider_named
 from departments.keys.patterns import KeyRefused, validate_pasted_key
 from departments.keys.rotation import By, RotationError, start_pasted
 from departments.keys.rotation_models import Rotation
+from departments.keys.rotation_subjects import Subject, admin_key_of, key_of
 from departments.keys.secret import Secret
 from departments.keys.vaults import VaultError
-from departments.models import Department
+from departments.models import Department, Organization
 
 AWAY = "The secret manager did not take the key. Nothing was changed; try again in a minute."
 TAKEN = "The key is being tried. {} uses it as soon as it has answered, usually within a minute."
@@ -97,21 +98,33 @@ class PasteKeyForm(KeyForm):
 @sensitive_variables()
 def hand_in(request: HttpRequest, department: Department, form: KeyForm) -> Rotation | None:
     """Give the key of a valid form to the rotator. None, with a sentence in the form, where that cannot be."""
+    return _taken(request, department, key_of(department), form)
+
+
+@sensitive_variables()
+def hand_in_admin_key(request: HttpRequest, organization: Organization, form: forms.Form) -> Rotation | None:
+    """The same for an organization's admin key."""
+    return _taken(request, organization, admin_key_of(organization), form)
+
+
+@sensitive_variables()
+def _taken(request: HttpRequest, shown: Model, subject: Subject, form: forms.Form) -> Rotation | None:
     try:
-        return _hand_in(request, department, form.cleaned_data["secret"])
+        return _hand_in(request, shown, subject, form.cleaned_data["secret"])
     except RotationError as refused:
         form.add_error(None, str(refused))
     except VaultError as error:
-        logger.error("key of department %s not stored: %s", department.pk, type(error).__name__)
+        logger.error("%s not stored: %s", subject.secret_name, type(error).__name__)
         form.add_error(None, AWAY)
     return None
 
 
 @sensitive_variables()
-def _hand_in(request: HttpRequest, department: Department, secret: Secret) -> Rotation:
+def _hand_in(request: HttpRequest, shown: Model, subject: Subject, secret: Secret) -> Rotation:
     person = viewer_of(request)
     with transaction.atomic():
-        rotation = start_pasted(department, secret, By(person.pk, str(person)), reason=reason_of(request))
+        rotation = start_pasted(subject, secret, By(person.pk, str(person)), reason=reason_of(request))
         fingerprint = secret.fingerprint()
-        record_act(request, department, "key pasted", rotation=str(rotation.pk), fingerprint=fingerprint)
+        act = "key pasted" if subject.department else "admin key pasted"
+        record_act(request, shown, act, rotation=str(rotation.pk), fingerprint=fingerprint)
     return rotation

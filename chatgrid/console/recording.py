@@ -29,7 +29,8 @@ from chatgrid.console.models import Departure
 from chatgrid.console.scope import viewer_of
 from departments.calls.models import CatalogueModel
 from departments.http import client_address
-from departments.keys.models import Finding, KeyReference, ProviderProject
+from departments.keys.models import AdminKeyReference, Finding, KeyReference, ProviderProject
+from departments.keys.rotation_models import KeyAccess, Rotation
 from departments.limits.models import CEILINGS, PERSON_CEILINGS, Limit
 from departments.models import Department, Membership, Organization
 
@@ -94,6 +95,9 @@ KINDS: dict[type[Model], Kind] = {
         ),
     ),
     KeyReference: Kind("key", ("version", "fingerprint", "state")),
+    AdminKeyReference: Kind("admin key", ("version", "fingerprint", "state")),
+    Rotation: Kind("rotation of", ("what", "step", "result")),
+    KeyAccess: Kind("access to a key", ("person", "department", "how")),
     ProviderProject: Kind(
         "project",
         (

@@ -18,7 +18,8 @@ from audit.models import AuditEvent, LegalHold
 from chatgrid.accounts.models import User
 from chatgrid.console.models import ControlProof, Departure
 from departments.calls.models import CatalogueModel
-from departments.keys.models import Finding, KeyReference, ProviderProject
+from departments.keys.models import AdminKeyReference, Finding, KeyReference, ProviderProject
+from departments.keys.rotation_models import KeyAccess, Rotation
 from departments.limits.models import Limit, Reservation
 from departments.models import Department, Membership, Organization
 from departments.roles import OrganizationRole
@@ -34,6 +35,9 @@ PATHS: dict[type[Model], str | None] = {
     Limit: "organization",
     Reservation: "organization_id",
     KeyReference: "department__organization",
+    AdminKeyReference: "organization",
+    Rotation: "organization",
+    KeyAccess: "organization",
     ProviderProject: "department__organization",
     Finding: "department__organization",
     AuditEvent: "organization_id",

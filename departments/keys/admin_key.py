@@ -38,7 +38,7 @@ class AdminKeyMissing:
     def sentence(self) -> str:
         return (
             f"{self.organization} has no admin key of OpenAI, so ChatGrid cannot look after its projects there. "
-            "IT can store one with `manage.py store_admin_key`; until then keys are pasted by hand."
+            "IT can paste one in the console, under Admin keys; until then departments' keys are pasted by hand."
         )
 
 

@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import UUID
 
 from departments.keys import key_people
@@ -26,9 +27,14 @@ def rotate_what_they_could_see(person_id: UUID, actor: By | None, reason: str) -
     """
     key_people.note_it()
     rotations: list[Rotation] = []
+    key_people.end_access(person_id, leaving(rotations, actor, reason))
+    return rotations
+
+
+def leaving(rotations: list[Rotation], actor: By | None, reason: str) -> Callable[[Subject], object]:
+    """For `key_people`: exchange a subject because somebody left, and keep its rotation in the list."""
 
     def rotate(subject: Subject) -> None:
         rotations.append(start(subject, Rotation.Trigger.PERSON_LEFT, by=actor, reason=reason))
 
-    key_people.end_access(person_id, rotate)
-    return rotations
+    return rotate

@@ -53,6 +53,9 @@ _OTHER_VENDORS = {
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
 
 
+_ADMIN_KEY = re.compile(r"sk-admin-[A-Za-z0-9_-]{20,300}")
+
+
 class KeyRefused(ValueError):
     """The pasted text is not taken as a key. Its message is a sentence for the person; it never holds the text."""
 
@@ -75,6 +78,16 @@ def validate_pasted_key(text: str, provider_kind: str) -> Secret:
     _require_one_word(key)
     _require_no_admin_key(key)
     _RULES[provider_kind](key)
+    return Secret(key)
+
+
+@sensitive_variables()
+def validate_admin_key(text: str) -> Secret:
+    """The same for an organization's admin key, which is none of a project's."""
+    key = _stripped(text)
+    _require_one_word(key)
+    if not _ADMIN_KEY.fullmatch(key):
+        raise KeyRefused("This is no admin key of OpenAI. It begins with sk-admin- and is copied without quotes.")
     return Secret(key)
 
 

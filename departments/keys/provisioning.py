@@ -187,7 +187,7 @@ def _new_row(department: Department) -> ProviderProject:
     row, _ = ProviderProject.objects.get_or_create(
         department=department,
         defaults={
-            "name": _free_name(department),
+            "name": project_name(department),
             "alert_recipients": list(people.order_by("email").values_list("email", flat=True)[:MOST_RECIPIENTS]),
             **defaults,
         },
@@ -195,11 +195,9 @@ def _new_row(department: Department) -> ProviderProject:
     return row
 
 
-def _free_name(department: Department) -> str:
-    """Environment, organization, department. Slugs hold hyphens, so two departments may come to the same words."""
-    name = f"{settings.ENVIRONMENT}-{department.organization.slug}-{department.slug}"
-    taken = ProviderProject.objects.filter(name=name).exclude(department=department).exists()
-    return f"{name}-{department.pk.hex[:8]}" if taken else name
+def project_name(department: Department) -> str:
+    """Environment, organization, department. A slug may hold hyphens but no dot, so no two come to the same name."""
+    return f"{settings.ENVIRONMENT}.{department.organization.slug}.{department.slug}"
 
 
 @contextmanager

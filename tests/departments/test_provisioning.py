@@ -130,7 +130,7 @@ def test_without_an_admin_key_the_store_is_made_and_the_sentence_said(company: C
 def test_the_command_shows_a_plan_and_then_does_it(company: Company, openai: OpenAICompany) -> None:
     name = slug(company.hr)
     planned = run("plan", name)
-    assert f"project: Make the project: nothing -> test-{company.organization.slug}-hr" in planned
+    assert f"project: Make the project: nothing -> test.{company.organization.slug}.hr" in planned
     assert "store: " in planned
     assert openai.get("projects")["data"] == []
     assert "key: " in run("apply", name)
@@ -140,7 +140,7 @@ def test_the_command_shows_a_plan_and_then_does_it(company: Company, openai: Ope
 def test_a_plan_from_a_file_keeps_nothing(company: Company, openai: OpenAICompany, file: Path) -> None:
     planned = run("plan", "--file", file)
     assert "Set the monthly spend limit: nothing -> $50.00" in planned
-    assert "-legal" in planned
+    assert ".legal" in planned
     assert not Department.objects.filter(organization=company.organization, slug="legal").exists()
     assert not ProviderProject.objects.filter(department=company.hr).exists()
     assert AuditEvent.objects.filter(event="secret:read", organization_id=company.organization.pk).count() == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chatgrid.console.admin import (
+    admin_keys,
     catalogue,
     departments,
     departures,
@@ -13,9 +14,11 @@ from chatgrid.console.admin import (
     projects,
     record,
     retention,
+    rotations,
 )
 
 __all__ = [
+    "admin_keys",
     "catalogue",
     "departments",
     "departures",
@@ -26,4 +29,5 @@ __all__ = [
     "projects",
     "record",
     "retention",
+    "rotations",
 ]

@@ -1,4 +1,4 @@
-"""Projects at OpenAI and what differs there: bounds to set, a plan to read, two buttons, findings to repair.
+"""Projects at OpenAI and what differs there: bounds to set, a plan to read, buttons, findings to repair.
 
 Rules:
 - A page never speaks to OpenAI: the admin key is the rotator's alone. A button leaves a task, and the page shows what
@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -24,8 +25,12 @@ from django.urls import path
 from django.utils.html import format_html_join
 from django.views.decorators.http import require_POST
 
+from audit.events import Event
+from audit.models import AuditEvent
+from chatgrid.console.admin.admin_keys import missing_sentence
 from chatgrid.console.admin.base import ConsoleAdmin, ConsoleForm, DepartmentFilter
 from chatgrid.console.asking import ask
+from chatgrid.console.fresh import require_confirmation
 from chatgrid.console.recording import record_act
 from chatgrid.console.scope import viewer_of
 from chatgrid.console.site import site
@@ -50,6 +55,9 @@ BOUNDS = (
     "key_days",
     "key_scopes",
 )
+
+
+PROJECT_ID = re.compile(r"proj_[A-Za-z0-9_-]{3,60}")
 
 
 class WordsField(forms.CharField):
@@ -99,6 +107,7 @@ class ProviderProjectAdmin(ConsoleAdmin):
     search_fields = ("department__name", "name", "project_id")
     ordering = ("department__name",)
     change_form_template = "admin/keys/providerproject/change_form.html"
+    change_list_template = "admin/keys/providerproject/change_list.html"
     fieldsets = (
         (
             "At OpenAI",
@@ -141,6 +150,8 @@ class ProviderProjectAdmin(ConsoleAdmin):
         return [
             path("<path:object_id>/plan/", self._button(self.plan_view), name="keys_providerproject_plan"),
             path("<path:object_id>/apply/", self._button(self.apply_view), name="keys_providerproject_apply"),
+            path("<path:object_id>/adopt/", self._button(self.adopt_view), name="keys_providerproject_adopt"),
+            path("<path:object_id>/archive/", self._button(self.archive_view), name="keys_providerproject_archive"),
             *super().get_urls(),
         ]
 
@@ -162,11 +173,49 @@ class ProviderProjectAdmin(ConsoleAdmin):
             record_act(request, row, "plan applied", planned_at=planned_at)
         return redirect("admin:keys_providerproject_change", row.pk)
 
+    def adopt_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Take over a project that is there already; the plan then says what would be changed in it."""
+        row, project = self._changeable(request, object_id), request.POST.get("project", "").strip()
+        if not PROJECT_ID.fullmatch(project):
+            messages.error(request, "Write the project’s id at OpenAI. It begins with proj_.")
+        else:
+            act = f"Take over the project {project} at OpenAI for {row.department}."
+            require_confirmation(request, act)
+            if ask(request, key_tasks.adopt_project, str(row.department_id), project, *acting(request)):
+                record_act(request, row, "adoption asked for", project=project)
+        return redirect("admin:keys_providerproject_change", row.pk)
+
+    def archive_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Close the project for ever."""
+        row = self._changeable(request, object_id)
+        require_confirmation(request, f"Close the project of {row.department} at OpenAI for ever and delete its keys.")
+        if ask(request, key_tasks.archive_project, str(row.department_id), *acting(request)):
+            record_act(request, row, "archiving asked for")
+        return redirect("admin:keys_providerproject_change", row.pk)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return super().changelist_view(request, missing_sentence(request))
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        row: ProviderProject = self.get_object(request, unquote(object_id or ""))
+        shown = {**missing_sentence(request), "receipt": _receipt(row)}
+        return super().changeform_view(request, object_id, form_url, {**shown, **(extra_context or {})})
+
     def _changeable(self, request: HttpRequest, object_id: str) -> ProviderProject:
         row: ProviderProject = self.get_object(request, unquote(object_id))
         if not self.has_change_permission(request, row):
             raise PermissionDenied
         return row
+
+
+def _receipt(row: ProviderProject) -> AuditEvent | None:
+    """The record's entry of how the department's last project was closed."""
+    if row.state != ProviderProject.State.ARCHIVED:
+        return None
+    events = AuditEvent.objects.filter(event=Event.PROJECT_ARCHIVED, department_id=row.department_id)
+    return events.order_by("-at").first()
 
 
 class OpenFilter(admin.SimpleListFilter):

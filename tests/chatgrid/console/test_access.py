@@ -20,6 +20,9 @@ LISTS = (
     "departments_department",
     "departments_organization",
     "keys_keyreference",
+    "keys_adminkeyreference",
+    "keys_rotation",
+    "keys_keyaccess",
     "limits_limit",
     "audit_auditevent",
     "audit_legalhold",
@@ -33,6 +36,8 @@ PAGES = {
     "limits_limit_add": False,
     "audit_legalhold_add": False,
     "keys_keyreference_paste": False,
+    "keys_adminkeyreference_paste": False,
+    "keys_keyaccess_add": False,
     "index": True,
     "jsi18n": True,
 }

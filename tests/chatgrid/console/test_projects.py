@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from celery import current_app
+from django.test import AsyncClient
 from django.urls import reverse
 from kombu.exceptions import OperationalError
 
@@ -14,11 +16,11 @@ from audit.models import AuditEvent
 from departments import tasks as department_tasks
 from departments.keys import drift
 from departments.keys import tasks as key_tasks
-from departments.keys.models import Finding, ProviderProject
+from departments.keys.models import Finding, KeyReference, ProviderProject
 from departments.keys.provisioning import apply, project_row
 from departments.models import Department
 from departments.tasks import plan_department
-from tests.company import Company, signed_in
+from tests.company import Company, freshly_signed_in, signed_in
 from tests.openai_admin import OpenAICompany
 from tests.provider import Provider
 
@@ -60,7 +62,13 @@ def finding(company: Company, openai: OpenAICompany) -> Finding:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...]]]:
     """What was left for the rotator, in place of a broker."""
     left: list[tuple[str, tuple[Any, ...]]] = []
-    for task in (department_tasks.plan_department, department_tasks.provision, key_tasks.repair_finding):
+    for task in (
+        department_tasks.plan_department,
+        department_tasks.provision,
+        key_tasks.repair_finding,
+        key_tasks.adopt_project,
+        key_tasks.archive_project,
+    ):
         monkeypatch.setattr(
             task, "apply_async", lambda arguments, retry, name=task.name: left.append((name, arguments))
         )
@@ -81,6 +89,8 @@ def buttons(row: ProviderProject, finding: Finding) -> list[str]:
     return [
         reverse("admin:keys_providerproject_plan", args=[row.pk]),
         reverse("admin:keys_providerproject_apply", args=[row.pk]),
+        reverse("admin:keys_providerproject_adopt", args=[row.pk]),
+        reverse("admin:keys_providerproject_archive", args=[row.pk]),
         reverse("admin:keys_finding_repair", args=[finding.pk]),
     ]
 
@@ -209,7 +219,7 @@ async def test_a_new_department_gets_its_project_or_a_sentence(
     if has_key:
         await sync_to_async(OpenAICompany(provider.address).belongs_to)(company.organization)
     values = {"name": "Legal", "slug": "legal", "is_active": "on", "provider": "openai", "model": "gpt-6-luna"}
-    values |= {"typed_secrets": "warn"}
+    values |= {"typed_secrets": "warn", "document_review": "off"}
     client = await signed_in(company.ivan)
     page = await client.post(reverse("admin:departments_department_add"), values, follow=True)
     legal = await Department.objects.aget(organization=company.organization, slug="legal")
@@ -217,3 +227,84 @@ async def test_a_new_department_gets_its_project_or_a_sentence(
     assert names == ["departments.tasks.provision"], "its store is made in any case"
     assert b"is being completed" in page.content
     assert (b"no admin key" in page.content) is not has_key
+
+
+def run_asked(asked: list[tuple[str, tuple[Any, ...]]]) -> None:
+    """The rotator takes what was left for it."""
+    while asked:
+        name, arguments = asked.pop(0)
+        current_app.tasks[name](*arguments)
+
+
+async def press(client: AsyncClient, row: ProviderProject, button: str, **fields: str) -> str:
+    address = reverse(f"admin:keys_providerproject_{button}", args=[row.pk])
+    page = await client.post(address, {"reason": "test", **fields}, follow=True)
+    return page.content.decode()
+
+
+async def test_an_existing_project_is_adopted_from_the_page_and_then_applied(
+    company: Company, openai: OpenAICompany, row: ProviderProject, asked: list[Any]
+) -> None:
+    existing = openai.post("projects", {"name": "Made by hand"})["id"]
+    client = await freshly_signed_in(company.ivan)
+    assert "Take it over" in (await client.get(f"/admin/keys/providerproject/{row.pk}/change/")).content.decode()
+    assert "begins with proj_" in await press(client, row, "adopt", project="not one")
+    await press(client, row, "adopt", project=existing)
+    await sync_to_async(run_asked)(asked)
+    page = (await client.get(f"/admin/keys/providerproject/{row.pk}/change/")).content.decode()
+    assert existing in page
+    assert "name: " in page, "what would be changed in it is shown"
+    assert openai.get(f"projects/{existing}")["name"] == "Made by hand"
+    await row.arefresh_from_db()
+    await press(client, row, "apply", planned_at=row.planned_at.isoformat())
+    await sync_to_async(run_asked)(asked)
+    assert openai.get(f"projects/{existing}")["name"] == f"test.{company.organization.slug}.hr"
+
+
+async def test_a_project_that_is_not_there_is_said_on_the_page(
+    company: Company, openai: OpenAICompany, row: ProviderProject, asked: list[Any]
+) -> None:
+    client = await freshly_signed_in(company.ivan)
+    await press(client, row, "adopt", project="proj_nowhere")
+    await sync_to_async(run_asked)(asked)
+    page = (await client.get(f"/admin/keys/providerproject/{row.pk}/change/")).content.decode()
+    assert "OpenAI has no project proj_nowhere" in page
+
+
+async def test_a_project_is_closed_from_the_page_with_a_receipt(
+    company: Company, openai: OpenAICompany, row: ProviderProject, asked: list[Any]
+) -> None:
+    await sync_to_async(apply)(company.hr)
+    await row.arefresh_from_db()
+    project = row.project_id
+    client = await freshly_signed_in(company.ivan)
+    await press(client, row, "archive")
+    await sync_to_async(run_asked)(asked)
+    page = (await client.get(f"/admin/keys/providerproject/{row.pk}/change/")).content.decode()
+    assert "Closed for ever on" in page
+    assert f"project {project}, 1 key deleted" in " ".join(page.split())
+    assert openai.get(f"projects/{project}")["status"] == "archived"
+    assert not await KeyReference.objects.filter(department=company.hr).aexists()
+
+
+async def test_the_repair_is_done_by_the_rotator_and_closes_the_finding(
+    company: Company, openai: OpenAICompany, finding: Finding, row: ProviderProject, asked: list[Any]
+) -> None:
+    client = await signed_in(company.ivan)
+    await client.post(reverse("admin:keys_finding_repair", args=[finding.pk]))
+    await sync_to_async(run_asked)(asked)
+    await finding.arefresh_from_db()
+    assert finding.closed_how == "repaired"
+    assert await sync_to_async(drift.check)(company.hr) == []
+
+
+async def test_without_an_admin_key_the_pages_say_so(company: Company, row: ProviderProject) -> None:
+    client = await signed_in(company.ivan)
+    for address in (
+        reverse("admin:keys_providerproject_changelist"),
+        reverse("admin:keys_providerproject_change", args=[row.pk]),
+        reverse("admin:keys_adminkeyreference_changelist"),
+    ):
+        page = await client.get(address)
+        assert page.status_code == 200
+        assert "has no admin key of OpenAI" in page.content.decode()

@@ -77,7 +77,7 @@ def test_it_makes_a_project_whose_key_answers(company: Company, openai: OpenAICo
     assert_one_of_each(openai, company.hr)
     assert row.state == ProviderProject.State.READY
     project = everything_at(openai)["projects"][0]
-    assert project["name"] == f"test-{company.organization.slug}-hr"
+    assert project["name"] == f"test.{company.organization.slug}.hr"
 
 
 def test_it_fences_the_project_as_planned(company: Company, openai: OpenAICompany) -> None:
@@ -329,7 +329,7 @@ def test_a_refused_admin_key_is_marked_broken(company: Company, openai: OpenAICo
 
 
 def test_it_does_not_take_a_project_that_only_has_our_name(company: Company, openai: OpenAICompany) -> None:
-    name = f"test-{company.organization.slug}-hr"
+    name = f"test.{company.organization.slug}.hr"
     with openai.api() as api:
         theirs = api.create_project(name)
     for act in (plan, apply):
