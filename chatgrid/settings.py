@@ -228,11 +228,26 @@ STATIC_URL = "static/"
 STATIC_ROOT = read_path("CHATGRID_STATIC_ROOT", DATA_FOLDER / "static")
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES: dict[str, dict[str, Any]] = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"file_permissions_mode": 0o600, "directory_permissions_mode": 0o700},
+    },
     "staticfiles": {"BACKEND": "chatgrid.static_files.StaticFiles"},
 }
 if ENVIRONMENT == "test":  # straight from the source tree, without a collected copy
     STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+if originals_bucket := read_str("CHATGRID_ORIGINALS_BUCKET", ""):  # uploaded files on S3; private, encrypted there
+    STORAGES["default"] = {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "default_acl": None,
+            "querystring_auth": True,
+            "object_parameters": {"ServerSideEncryption": "AES256"},
+            "max_memory_size": 8 * 1024 * 1024,
+            **json.loads(read_str("CHATGRID_ORIGINALS_BUCKET_OPTIONS", "{}")),
+            "bucket_name": originals_bucket,
+        },
+    }
 # --- the record: who signs it, and where its seals and its archive lie outside the database ------------------------
 AUDIT_SIGNER = "departments.keys.sealing.current_signer"  # a callable: only the sealer's process may call it
 AUDIT_ANCHORS = read_list("CHATGRID_ANCHORS", "" if PRODUCTION else f"file://{DATA_FOLDER}/anchors/seals.jsonl")

@@ -31,7 +31,7 @@ from audit.writer import Entry, record
 from departments.documents.credentials import Credential, credential_name, credential_value, parse_credential
 from departments.documents.logins import end_sessions, let_in, logins_of, shut_out
 from departments.documents.originals import delete_originals
-from departments.documents.schema import upgrade
+from departments.documents.schema import upgrade, version_of
 from departments.keys.reader import current_vault, secret_cache
 from departments.keys.vaults import SecretMissing, Vault
 from departments.models import Department
@@ -68,6 +68,17 @@ def provision_store(department: Department) -> None:
         upgrade(store)
     if not department.store_ready:
         _note_ready(department)
+
+
+def upgrade_store(department: Department, *, only_check: bool = False) -> tuple[int, int]:
+    """Brings a store that is there to the newest schema, with its own credential: the version before and after.
+
+    Raises psycopg.Error or VaultError where it cannot be entered or a step fails; calling again goes on from there.
+    """
+    credential = parse_credential(current_vault().get_current(credential_name(department)))
+    with psycopg.connect(credential.conninfo(), autocommit=True) as store:
+        before = version_of(store)
+        return before, before if only_check else upgrade(store)
 
 
 def delete_store(department: Department) -> Receipt:

@@ -61,7 +61,7 @@ class Site:
 
     def kill(self, name: str) -> None:
         """kill -9."""
-        if name == "worker":
+        if name.startswith("worker"):
             os.killpg(self.processes[name].pid, signal.SIGKILL)
         self.processes[name].kill()
         self.processes[name].wait()
@@ -96,12 +96,19 @@ class Site:
         done = subprocess.run(command, cwd=ROOT, env=self.environment, check=True, capture_output=True, text=True)
         return done.stdout
 
-    def start_worker(self) -> None:
+    def start_worker(self, name: str = "worker") -> None:
         """A Celery worker in a process group of its own, so that kill -9 takes its children too."""
-        command = [sys.executable, "-m", "celery", "-A", "chatgrid", "worker", "--concurrency", "1"]
+        self._start_celery(name, ["worker", "--concurrency", "1", "--hostname", f"{name}@%h"])
+
+    def start_schedule(self) -> None:
+        """What `make run` has for the clock: the sweep and its like come by themselves."""
+        self._start_celery("beat", ["beat", "--schedule", str(self.folder / "beat-schedule")])
+
+    def _start_celery(self, name: str, arguments: list[str]) -> None:
+        command = [sys.executable, "-m", "celery", "-A", "chatgrid", *arguments]
         environment = self.environment | {"CHATGRID_PAGE_POOL_SIZE": "0"}
-        with (self.folder / "worker.log").open("ab") as log:
-            self.processes["worker"] = subprocess.Popen(
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
             )
 

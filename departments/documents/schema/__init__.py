@@ -40,6 +40,12 @@ def newest() -> int:
     return _steps()[-1][0]
 
 
+def version_of(store: Connection[Any]) -> int:
+    """The number of a store's schema; 0 for a database without one."""
+    store.execute(_TABLE)
+    return _version(store)
+
+
 def _steps() -> list[tuple[int, Path]]:
     return sorted((int(path.name[:4]), path) for path in FOLDER.glob("[0-9]*.sql"))
 

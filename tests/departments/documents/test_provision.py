@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import psycopg
 import pytest
 from django.conf import settings
 from django.core.files.storage import default_storage
+from django.core.management import CommandError, call_command
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -13,6 +16,7 @@ from audit.events import Event
 from audit.models import AuditEvent
 from departments.documents import provision, schema
 from departments.documents.credentials import Credential, credential_name, parse_credential
+from departments.documents.listing import count_due
 from departments.documents.provision import ProvisioningImpossible, delete_store, provision_store
 from departments.documents.records import State
 from departments.documents.store import NoStore, StoreDown, open_store
@@ -162,3 +166,57 @@ async def test_a_store_that_cannot_be_reached_gives_a_sentence(
             await store.count()
     assert "Try again" in down.value.sentence
     assert hr.store_name not in down.value.sentence
+
+
+def upgraded(*arguments: str) -> str:
+    said = io.StringIO()
+    try:
+        call_command("upgrade_stores", *arguments, stdout=said)
+    except CommandError as error:
+        said.write(f"failed: {error}")
+    return said.getvalue()
+
+
+def line_of(said: str, department: Department) -> str:
+    name = f"{department.organization.slug}/{department.slug}:"
+    return next(line for line in said.splitlines() if line.startswith(name)).removeprefix(name).strip()
+
+
+def test_every_store_is_upgraded_by_one_command_that_may_be_repeated(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provision_store(company.finance)
+    steps = schema._steps()
+    with monkeypatch.context() as before:
+        before.setattr(schema, "_steps", lambda: steps[:3])
+        provision_store(company.hr)
+    assert line_of(upgraded("--check"), company.hr) == "version 3"
+    said = upgraded()
+    assert line_of(said, company.hr) == f"from version 3 to {schema.newest()}"
+    assert line_of(said, company.finance) == f"version {schema.newest()}"
+    assert line_of(upgraded(), company.hr) == f"version {schema.newest()}"
+
+
+def test_a_store_that_cannot_be_reached_is_named_and_keeps_nobody_waiting(company: Company) -> None:
+    provision_store(company.hr)
+    provision_store(company.finance)
+    current_vault().delete(credential_name(company.hr))
+    secret_cache().forget(credential_name(company.hr))
+    said = upgraded()
+    assert "cannot be upgraded" in line_of(said, company.hr)
+    assert line_of(said, company.finance) == f"version {schema.newest()}"
+    assert "failed: " in said
+    Department.objects.filter(pk=company.hr.pk).update(store_ready=False)
+
+
+async def test_until_a_store_is_upgraded_people_get_a_sentence(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = schema._steps()
+    monkeypatch.setattr(schema, "_steps", lambda: steps[:3])
+    provision_store(company.hr)
+    company.hr.refresh_from_db()
+    async with open_store(company.hr) as store:
+        with pytest.raises(StoreDown) as down:
+            await count_due(store)
+    assert "being upgraded" in down.value.sentence
