@@ -42,6 +42,8 @@ class Event(TextChoices):
     SEARCH_REBUILD_GIVEN_UP = "search:rebuild_given_up", "Documents embedded anew were thrown away"
     SEARCH_SWITCHED = "search:switched", "The search changed to the documents embedded anew"
     SEARCH_SWITCHED_BACK = "search:switched_back", "The search went back to what it used before"
+    SOURCE_RAN = "source:ran", "A folder or bucket was synchronised and something had changed"
+    SOURCE_DECIDED = "source:decided", "A person decided about files that are gone from a source"
 
     CONVERSATION_DELETED = "conversation:deleted", "A conversation was deleted by its owner"
 

@@ -24,6 +24,8 @@ ROUTES: dict[str, dict[str, str]] = {
     "departments.documents.tasks.sweep": {"queue": Queue.CHORES},
     "departments.documents.tasks.rebuild": {"queue": Queue.INGEST},
     "departments.documents.tasks.ask_golden": {"queue": Queue.INGEST},
+    "departments.documents.tasks.start_sources": {"queue": Queue.CHORES},
+    "departments.documents.tasks.sync_source": {"queue": Queue.INGEST},
     "departments.calls.tasks.settle_lost_calls": {"queue": Queue.CHORES},
     "departments.calls.tasks.run_trials": {"queue": Queue.INGEST},
     "chatgrid.chat.tasks.close_lost_answers": {"queue": Queue.CHORES},
@@ -114,6 +116,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "task": "departments.documents.tasks.sweep",
         "schedule": 10.0,
         "options": {"expires": 10},
+    },
+    "synchronise folders and buckets that are due (control 4)": {
+        "task": "departments.documents.tasks.start_sources",
+        "schedule": 60.0,
+        "options": {"expires": 60},
     },
     "make the record's partitions ahead (control 5)": {
         "task": "audit.tasks.make_partitions",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from chatgrid.documents import acts, bench, receipts, review, shelf, views
+from chatgrid.documents import acts, bench, receipts, review, shelf, sources, views
 
 app_name = "documents"
 urlpatterns = [
@@ -15,6 +15,8 @@ urlpatterns = [
     path("d/<slug:slug>/documents/review/<uuid:version_id>/", review.read, name="review"),
     path("d/<slug:slug>/documents/review/<uuid:version_id>/decide", review.decide, name="decide"),
     path("d/<slug:slug>/documents/bulk", acts.bulk, name="bulk"),
+    path("d/<slug:slug>/documents/sources/", sources.list_sources, name="sources"),
+    path("d/<slug:slug>/documents/sources/<uuid:source_id>", sources.act_on_source, name="source"),
     path("d/<slug:slug>/documents/deleted", receipts.list_receipts, name="receipts"),
     path("d/<slug:slug>/documents/test/", bench.bench, name="bench"),
     path("d/<slug:slug>/documents/test/try", bench.try_question, name="try"),

@@ -21,6 +21,7 @@ from departments.documents import generations, golden
 from departments.documents import ingest as ingesting
 from departments.documents.deletion import finish_deletions
 from departments.documents.publishing import publish_due
+from departments.documents.sources import due_sources, synchronise
 from departments.documents.store import StoreDown, open_store
 from departments.loop import run
 from departments.models import Department, Organization
@@ -43,6 +44,30 @@ def ingest(department_id: str, version_id: str) -> None:
 def sweep() -> None:
     """Publishes what waits or lapsed, ends what cannot be read, finishes deletions, in every department."""
     run(sweep_all())
+
+
+@shared_task(name="departments.documents.tasks.start_sources")
+def start_sources() -> None:
+    """Has every source synchronised that is due."""
+    for source_id in due_sources():
+        sync_source.apply_async((str(source_id),), expires=600)
+
+
+@shared_task(name="departments.documents.tasks.sync_source")
+def sync_source(source_id: str) -> None:
+    """Synchronises one folder or bucket, unless somebody else does."""
+    try:
+        run(synchronise(UUID(source_id)))
+    except DatabaseDown as error:
+        logger.warning("source %s waits: %s", source_id, error)
+
+
+def announce_source(source_id: UUID) -> None:
+    """Has a source synchronised at once, if the broker can be told; the clock finds it otherwise."""
+    try:
+        sync_source.apply_async((str(source_id),), retry=False, expires=600)
+    except OperationalError as error:
+        logger.warning("the broker takes no tasks (%r); the clock will start source %s", error, source_id)
 
 
 async def ingest_one(department_id: UUID, version_id: UUID) -> None:

@@ -82,6 +82,7 @@ async def make_loot(company: Company | None = None) -> Loot:
         "call_id": answer.call_id,
         "document_id": version.document_id,
         "version_id": version.id,
+        "source_id": uuid4(),
     }
     return Loot(company, values, answer, version.document_id, version.id)
 

@@ -163,7 +163,8 @@ async def test_r06_a_file_leaves_for_members_only_and_goes_for_admins_only(share
 
 async def test_r07_a_member_reads_and_changes_nothing_whatever_the_method(shared: Loot) -> None:
     writes = {name for name, row in MATRIX.items() if name.startswith("documents:") and row.method == "post"}
-    admins = {"upload", "retry", "cancel", "delete", "decide", "review_day", "bulk"}
+    admins = {"upload", "retry", "cancel", "delete", "decide", "review_day", "bulk", "source"}
+    admins |= {"try", "keep", "measure", "rebuild", "change", "forget"}
     assert writes == {f"documents:{name}" for name in admins}, "new: is it for admins only?"
     bob = await signed_in(shared.company.bob)
     for route in product_routes():

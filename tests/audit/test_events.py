@@ -106,6 +106,7 @@ TABLE: list[tuple[Action, list[Event]]] = [
 
 # the beginning of an event's name -> where it is shown; a read of a secret names no company, so no table can hold it
 ELSEWHERE = {
+    "source:": "tests/departments/documents/test_sources.py",
     "document:": "tests/departments/documents/test_ingest.py",
     "search:": "tests/chatgrid/documents/test_bench.py",
     "secret:read": "tests/audit/test_sealer.py",

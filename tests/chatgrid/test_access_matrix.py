@@ -17,6 +17,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from chatgrid.chat.models import Conversation, Message
 from departments.documents.ingest import accept_upload
+from departments.documents.models import DocumentSource
 from departments.documents.store import open_store
 from departments.models import Department
 from tests.company import Company, give_store, make_company, signed_in
@@ -68,6 +69,13 @@ def version(things: Things) -> list[Any]:
     return ["hr", things.version_id]
 
 
+def source(things: Things) -> list[Any]:
+    made, _ = DocumentSource.objects.get_or_create(
+        department=things.company.hr, name="Share", defaults={"kind": "folder", "place": "share"}
+    )
+    return ["hr", made.pk]
+
+
 # in their own company's HR the stranger is a member like any other: the address is the same, the department is not
 HR_MEMBERS = {"alice": 200, "bob": 200, "carol": 200, "stranger": 200}
 # who manages HR's documents is told what is missing; a member knows that there is a rule
@@ -113,6 +121,10 @@ MATRIX: dict[str, Row] = {
     "documents:rebuild": Row("post", slug, ADMINS | {"alice": 400}),
     "documents:change": Row("post", slug, ADMINS | {"alice": 302}, {"act": "give_up"}),
     "documents:forget": Row("post", document, ADMINS),
+    "documents:sources": Row("get", slug, {"alice": 200, "bob": 403, "carol": 403, "stranger": 403}),
+    "documents:source": Row(
+        "post", source, {"alice": 302, "bob": 403, "carol": 403, "stranger": 403}, {"act": "pause"}
+    ),
     "documents:delete": Row("post", document, {"bob": 403, "carol": 403, "stranger": 403, "alice": 302}),
     "department_key": Row("get", slug, {"alice": 200, "bob": 403, "carol": 403, "stranger": 403}),
     # closed until the organization allows it: tests/chatgrid/console/test_pasting.py

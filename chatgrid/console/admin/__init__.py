@@ -15,6 +15,7 @@ from chatgrid.console.admin import (
     record,
     retention,
     rotations,
+    sources,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "record",
     "retention",
     "rotations",
+    "sources",
 ]
