@@ -328,7 +328,13 @@ def test_control_7_looks_at_ages_ends_and_exchanges_that_wait(company: Company) 
     ]
     now = timezone.now()
     Rotation.objects.create(
-        department=company.hr, trigger="button", started_at=now, step_since=now, problem="It waits", secret_name="x"
+        organization=company.organization,
+        department=company.hr,
+        trigger="button",
+        started_at=now,
+        step_since=now,
+        problem="It waits",
+        secret_name="x",
     )
     assert "An exchange does not get on: Human Resources" in sentences(rotation.look(company.organization), False)
 

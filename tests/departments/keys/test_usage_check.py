@@ -251,6 +251,7 @@ def test_a_key_that_was_rotated_away_and_still_works_has_its_own_reason(
     KeyReference.objects.filter(pk=reference.pk).update(key_id="key_new", fingerprint="f" * 16)
     long_ago = timezone.now() - timedelta(days=2)
     Rotation.objects.create(
+        organization=company.organization,
         department=company.hr,
         trigger=Rotation.Trigger.SCHEDULE,
         secret_name=reference.secret_name,
