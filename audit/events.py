@@ -95,6 +95,12 @@ class Event(TextChoices):
     CONTROL_FAILED = "control:failed", "A check of a control does not hold"
     CONTROL_HOLDS = "control:holds", "A check of a control that had failed does not fail any more"
 
+    MORE_ASKED = "limit:more_asked", "A person asked for more than their budget"
+    MORE_GRANTED = "limit:more_granted", "A department admin granted a person more, until it ends"
+    MORE_DECLINED = "limit:more_declined", "A department admin declined a request for more"
+    MORE_ENDED = "limit:more_ended", "A grant reached its end"
+    LIMIT_ALERTED = "limit:alerted", "A share of a budget was reached, and whoever should know was told"
+
     FLOOD_REFUSED = "limit:flood_refused", "A request was refused by the flood shield"
 
     SEAL_KEY_CHANGED = "record:key_changed", "The record is sealed with a new key from here on"

@@ -19,6 +19,7 @@ app.autodiscover_tasks(
         "departments",
         "departments.calls",
         "departments.keys",
+        "departments.limits",
         "departments.documents",
         "chatgrid.chat",
         "chatgrid.console",

@@ -39,6 +39,7 @@ RATES = {
     "ask": "120/m",  # far above any person's own limit: this stops a script, not a person
     "upload": "600/m",  # a folder of 500 files is one wish
     "sign_in": "30/m",
+    "more": "20/m",
     "download": "120/m",
     "report": "60/m",
 }

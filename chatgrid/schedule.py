@@ -28,6 +28,10 @@ ROUTES: dict[str, dict[str, str]] = {
     "departments.documents.tasks.sync_source": {"queue": Queue.INGEST},
     "departments.calls.tasks.settle_lost_calls": {"queue": Queue.CHORES},
     "departments.calls.tasks.run_trials": {"queue": Queue.INGEST},
+    "departments.calls.tasks.end_grants": {"queue": Queue.CHORES},
+    "departments.limits.tasks.raise_alerts": {"queue": Queue.CHORES},
+    "departments.limits.tasks.send_notices": {"queue": Queue.CHORES},
+    "departments.limits.tasks.keep_up": {"queue": Queue.CHORES},
     "chatgrid.chat.tasks.close_lost_answers": {"queue": Queue.CHORES},
     "audit.tasks.make_partitions": {"queue": Queue.CHORES},
     "audit.tasks.end_months": {"queue": Queue.CHORES},
@@ -106,6 +110,26 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "task": "departments.calls.tasks.run_trials",
         "schedule": 10.0,
         "options": {"expires": 10},
+    },
+    "record that a grant of more reached its end (control 6)": {
+        "task": "departments.calls.tasks.end_grants",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "tell whose budget is used to 50, 80 or 100 % (control 6)": {
+        "task": "departments.limits.tasks.raise_alerts",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "send mails and webhooks that wait (control 6)": {
+        "task": "departments.limits.tasks.send_notices",
+        "schedule": 15.0,
+        "options": {"expires": 15},
+    },
+    "correct estimates by what was reported, and prune the ledger (control 6)": {
+        "task": "departments.limits.tasks.keep_up",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
     },
     "mark answers whose process died (control 5)": {
         "task": "chatgrid.chat.tasks.close_lost_answers",

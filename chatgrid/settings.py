@@ -167,6 +167,8 @@ ACCOUNT_SESSION_REMEMBER = False
 ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/5m/key", "reset_password": "20/m/ip,5/m/key"}
 EMAIL_BACKEND = read_str("CHATGRID_EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = read_str("CHATGRID_EMAIL_FROM", "chatgrid@localhost")
+# private networks in which webhooks may be, such as 10.1.2.0/24: nothing else of a private network is ever asked
+WEBHOOK_NETWORKS = read_list("CHATGRID_WEBHOOK_NETWORKS")
 # where somebody who found a flaw writes to: /.well-known/security.txt
 SECURITY_CONTACTS = read_list("CHATGRID_SECURITY_CONTACTS", f"mailto:{DEFAULT_FROM_EMAIL}")
 

@@ -32,6 +32,7 @@ class Right(Enum):
     READ_DOCUMENTS = auto()
     MANAGE_DOCUMENTS = auto()
     MANAGE_RULES = auto()  # what the assistant is for, what it must not discuss, how careful it is
+    GRANT_MORE = auto()  # tokens or money for a person, on top of their own budget and below every ceiling
     SEE_KEY = auto()  # that there is one, how old it is and whether it works; its value is seen by nobody
 
 

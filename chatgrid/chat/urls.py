@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from chatgrid.chat import views
+from chatgrid.chat import budget_views, views
 
 app_name = "chat"
 urlpatterns = [
@@ -14,5 +14,8 @@ urlpatterns = [
     path("c/<uuid:conversation_id>/ask", views.ask_in, name="ask"),
     path("c/<uuid:conversation_id>/rename", views.rename, name="rename"),
     path("c/<uuid:conversation_id>/delete", views.delete, name="delete"),
+    path("d/<slug:slug>/budget/", budget_views.budget, name="budget"),
+    path("d/<slug:slug>/budget/ask", budget_views.ask, name="budget_ask"),
+    path("d/<slug:slug>/budget/<uuid:asked_id>", budget_views.answer, name="budget_answer"),
     path("answers/<uuid:call_id>/stop", views.stop, name="stop"),
 ]

@@ -18,6 +18,7 @@ from departments.models import Department, Organization
 
 WARNING_PERCENT = 80
 
+_BUDGETS = f"SELECT {budget.METER} FROM limits_budgets(%s, %s, %s, %s)"  # noqa: S608
 _STANDING = f"SELECT {budget.METER} FROM limits_meter(%s, %s, %s, %s)"  # noqa: S608
 
 
@@ -65,6 +66,14 @@ def meter_of(person: Person, organization: Organization, department: Department 
     with connection.cursor() as cursor:
         cursor.execute(_STANDING, _parameters(person, organization, department))
         return meter_from(cursor.fetchone(), organization)
+
+
+def budgets_of(person: Person, department: Department) -> list[Meter]:
+    """Every budget that is set over a person in a department, their own first."""
+    organization = department.organization
+    with connection.cursor() as cursor:
+        cursor.execute(_BUDGETS, _parameters(person, organization, department))
+        return [meter_from(row, organization) for row in cursor.fetchall()]
 
 
 async def ameter_of(person: Person, department: Department) -> Meter:

@@ -117,6 +117,8 @@ ELSEWHERE = {
     "store:deleted": "departments/documents/provision.py",
     "account:access_ended": "tests/chatgrid/console/test_leaving.py",
     "control:": "tests/chatgrid/console/test_proofs.py",
+    "limit:more": "tests/departments/calls/test_more.py",
+    "limit:alerted": "tests/departments/limits/test_alerts.py",
     "limit:flood_refused": "chatgrid/flood.py",
     "record:key_changed": "tests/audit/test_seals.py",
     "record:month_dropped": "tests/audit/test_retention.py",

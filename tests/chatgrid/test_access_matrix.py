@@ -90,6 +90,12 @@ MATRIX: dict[str, Row] = {
     "chat:ask": Row("post", conversation, {"bob": 400}),
     "chat:rename": Row("post", conversation, {"bob": 302}, {"title": "Leave"}),
     "chat:stop": Row("post", lambda things: [things.call_id], {"bob": 204}),
+    "chat:budget": Row("get", slug, HR_MEMBERS),
+    # without a reason, and without a request: access is decided before either is looked at
+    "chat:budget_ask": Row("post", slug, dict.fromkeys(HR_MEMBERS, 400)),
+    "chat:budget_answer": Row(
+        "post", lambda things: ["hr", things.call_id], {"alice": 404, "bob": 403, "carol": 403, "stranger": 403}
+    ),
     "documents:list": Row("get", slug, HR_MEMBERS | {"stranger": 503}),  # their HR has no store yet
     "documents:status": Row("get", slug, HR_MEMBERS | {"stranger": 503}),
     "documents:detail": Row("get", document, {"alice": 200, "bob": 200, "carol": 200, "stranger": 503}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from itertools import groupby
 from typing import Protocol, TypeVar
 
@@ -33,6 +34,12 @@ def by_day(rows: Iterable[AnyDated], now: datetime | None) -> list[tuple[str, li
 def thousands(number: int | None) -> str:
     """12345 as "12,345"."""
     return f"{number or 0:,}"
+
+
+@register.filter
+def amount(value: int | Decimal | None, measure: str) -> str:
+    """A figure of a budget: "12,345 tokens", or "$12.30"."""
+    return f"${value or 0:,.2f}" if measure == "money" else f"{int(value or 0):,} tokens"
 
 
 def _day(moment: datetime, now: datetime) -> str:

@@ -1,4 +1,4 @@
--- Admission and settlement of a call.
+-- Admission and settlement of a call. A migration that changes a function here runs the whole file again.
 --
 -- Rules:
 -- * Admissions of one organization pass one at a time, behind an advisory lock that ends with the transaction: between
@@ -16,17 +16,17 @@
 -- * Statements here that look and then act are VOLATILE functions' own, each with a snapshot of its own (READ COMMITTED).
 
 -- The counter of a person in a department.
-CREATE FUNCTION limits_member(p_department uuid, p_person uuid) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+CREATE OR REPLACE FUNCTION limits_member(p_department uuid, p_person uuid) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT md5(p_department::text || p_person::text)::uuid
 $$;
 
-CREATE FUNCTION limits_is_question(p_purpose text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+CREATE OR REPLACE FUNCTION limits_is_question(p_purpose text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT p_purpose NOT IN ('search', 'ingest', 'moderation', 'attack')
 $$;
 
 -- The moments of a scope's questions in the last 60 s. One branch a scope, so that each can use its own index; the
 -- others cost nothing.
-CREATE FUNCTION limits_moments(
+CREATE OR REPLACE FUNCTION limits_moments(
     p_scope text, p_organization uuid, p_department uuid, p_person uuid, p_model text, p_moment timestamptz
 ) RETURNS TABLE (admitted_at timestamptz) LANGUAGE sql STABLE AS $$
     SELECT r.admitted_at FROM limits_reservation r
@@ -48,7 +48,7 @@ CREATE FUNCTION limits_moments(
         AND r.admitted_at > p_moment - interval '60 seconds' AND limits_is_question(r.purpose)
 $$;
 
-CREATE FUNCTION limits_asked(
+CREATE OR REPLACE FUNCTION limits_asked(
     p_scope text, p_organization uuid, p_department uuid, p_person uuid, p_model text, p_moment timestamptz
 ) RETURNS bigint LANGUAGE sql STABLE AS $$
     SELECT count(*) FROM limits_moments(p_scope, p_organization, p_department, p_person, p_model, p_moment)
@@ -56,7 +56,7 @@ $$;
 
 -- Every ceiling over a person in a department, with what counts against it now: one row for each ceiling that is set.
 -- `rank` is the order in which they are asked; without a department its own ceilings are left out.
-CREATE FUNCTION limits_standings(
+CREATE OR REPLACE FUNCTION limits_standings(
     p_organization uuid, p_department uuid, p_person uuid, p_model text, p_today date, p_moment timestamptz
 ) RETURNS TABLE (rank integer, scope text, scope_id uuid, measure text, period text, ceiling numeric, used numeric)
 LANGUAGE sql STABLE AS $$
@@ -178,7 +178,7 @@ $$;
 
 -- When a scope starts anew: the next midnight or first of a month there; for a rate the moment at which so many have left
 -- the window that the newest are fewer than the ceiling; for answers at once nobody knows, and a few seconds are said.
-CREATE FUNCTION limits_resets_at(
+CREATE OR REPLACE FUNCTION limits_resets_at(
     p_scope text, p_period text, p_ceiling numeric, p_organization uuid, p_department uuid, p_person uuid, p_model text,
     p_today date, p_time_zone text, p_moment timestamptz
 ) RETURNS timestamptz LANGUAGE sql STABLE AS $$
@@ -193,7 +193,7 @@ CREATE FUNCTION limits_resets_at(
     END
 $$;
 
-CREATE FUNCTION limits_admit(
+CREATE OR REPLACE FUNCTION limits_admit(
     p_call uuid, p_organization uuid, p_department uuid, p_person uuid, p_purpose text, p_model text, p_time_zone text,
     p_counted bigint, p_prompt bigint, p_wanted bigint, p_smallest bigint, p_price_input numeric, p_price_output numeric,
     p_lease_seconds integer
@@ -215,6 +215,13 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('limits ' || p_organization, 0));
     this_moment := clock_timestamp(); -- after the wait, or two calls could share one moment
+
+    -- the provider has said that this department's money there is used up: it would only say it again
+    RETURN QUERY SELECT false, 0::bigint, 'department'::text, 'provider'::text, 'now'::text, 0::numeric, 0::numeric, q.until
+        FROM limits_providerpause q WHERE q.department_id = p_department AND q.until > this_moment;
+    IF FOUND THEN
+        RETURN;
+    END IF;
 
     FOR standing IN
         SELECT * FROM limits_standings(p_organization, p_department, p_person, p_model, today, this_moment) s
@@ -269,7 +276,7 @@ END $$;
 -- Books what a call has used in place of what it had reserved, once: the first settlement stands, so that a call that was
 -- given up for lost and then comes back is neither booked nor recorded twice. Returns whether this one was the first.
 -- `p_input` is the part of the tokens that was sent; `p_estimated` says that the provider reported nothing.
-CREATE FUNCTION limits_settle(p_call uuid, p_used bigint, p_input bigint, p_cost numeric, p_estimated boolean)
+CREATE OR REPLACE FUNCTION limits_settle(p_call uuid, p_used bigint, p_input bigint, p_cost numeric, p_estimated boolean)
 RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     held limits_reservation;
@@ -294,9 +301,25 @@ BEGIN
     RETURN true;
 END $$;
 
+-- Every budget over a person in a department, with when it starts anew; the person's own first.
+CREATE OR REPLACE FUNCTION limits_budgets(p_organization uuid, p_department uuid, p_person uuid, p_time_zone text)
+RETURNS TABLE (scope text, measure text, period text, used numeric, ceiling numeric, resets_at timestamptz, moment timestamptz)
+LANGUAGE plpgsql AS $$
+DECLARE
+    this_moment timestamptz := clock_timestamp();
+    today date := (this_moment AT TIME ZONE p_time_zone)::date;
+BEGIN
+    RETURN QUERY
+    SELECT s.scope, s.measure, s.period, s.used, s.ceiling,
+        limits_resets_at(s.scope, s.period, s.ceiling, NULL, NULL, NULL, '', today, p_time_zone, this_moment), this_moment
+    FROM limits_standings(p_organization, p_department, p_person, '', today, this_moment) s
+    WHERE s.measure IN ('tokens', 'money')
+    ORDER BY s.rank DESC, s.measure DESC, s.period;
+END $$;
+
 -- Where a person stands: their own budget, unless a ceiling around them is closer to being reached. One row, always;
 -- without any ceiling the person's tokens of today. `p_department` may be null: all departments together.
-CREATE FUNCTION limits_meter(p_organization uuid, p_department uuid, p_person uuid, p_time_zone text)
+CREATE OR REPLACE FUNCTION limits_meter(p_organization uuid, p_department uuid, p_person uuid, p_time_zone text)
 RETURNS TABLE (scope text, measure text, period text, used numeric, ceiling numeric, resets_at timestamptz, moment timestamptz)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -327,7 +350,7 @@ BEGIN
 END $$;
 
 -- Settles, and says where the person stands after it.
-CREATE FUNCTION limits_settle_and_meter(
+CREATE OR REPLACE FUNCTION limits_settle_and_meter(
     p_call uuid, p_used bigint, p_input bigint, p_cost numeric, p_estimated boolean,
     p_organization uuid, p_department uuid, p_person uuid, p_time_zone text
 ) RETURNS TABLE (
@@ -339,3 +362,92 @@ DECLARE
 BEGIN
     RETURN QUERY SELECT first_of_all, m.* FROM limits_meter(p_organization, p_department, p_person, p_time_zone) m;
 END $$;
+
+-- Every budget of an organization of which at least `p_percent` is used on that day or in its month: what alerts look at.
+-- Only people who have spent something are looked at; what is reserved right now is not spent.
+CREATE OR REPLACE FUNCTION limits_reached(p_organization uuid, p_today date, p_percent integer)
+RETURNS TABLE (scope text, scope_id uuid, department_id uuid, person_id uuid, measure text, period text, ceiling numeric,
+    used numeric, refused boolean) LANGUAGE sql STABLE AS $$
+    WITH spent AS (
+        SELECT b.scope, b.scope_id, b.department_id, b.person_id,
+            coalesce(sum(b.tokens) FILTER (WHERE b.day = p_today), 0) AS tokens_day, sum(b.tokens) AS tokens_month,
+            coalesce(sum(b.cost) FILTER (WHERE b.day = p_today), 0) AS money_day, sum(b.cost) AS money_month
+        FROM limits_spent b
+        WHERE b.organization_id = p_organization AND b.day >= date_trunc('month', p_today)::date AND b.day <= p_today
+        GROUP BY 1, 2, 3, 4
+    ),
+    -- who has something nearer than the organization's allowance, in a department in which they have spent
+    nearer AS (
+        SELECT b.person_id,
+            bool_or(CASE WHEN l.person_id IS NULL THEN l.person_tokens_per_day ELSE l.tokens_per_day END IS NOT NULL)
+                AS tokens_per_day,
+            bool_or(CASE WHEN l.person_id IS NULL THEN l.person_tokens_per_month ELSE l.tokens_per_month END IS NOT NULL)
+                AS tokens_per_month,
+            bool_or(CASE WHEN l.person_id IS NULL THEN l.person_money_per_day ELSE l.money_per_day END IS NOT NULL)
+                AS money_per_day,
+            bool_or(CASE WHEN l.person_id IS NULL THEN l.person_money_per_month ELSE l.money_per_month END IS NOT NULL)
+                AS money_per_month
+        FROM spent b
+        JOIN limits_limit l ON l.organization_id = p_organization AND l.department_id = b.department_id AND l.model = ''
+            AND (l.person_id IS NULL OR l.person_id = b.person_id)
+        WHERE b.scope = 'member'
+        GROUP BY 1
+    ),
+    ceilings AS (
+        SELECT s.*, v.measure, v.period, v.used, v.ceiling
+        FROM spent s
+        LEFT JOIN limits_limit o ON o.organization_id = p_organization
+            AND o.department_id IS NULL AND o.person_id IS NULL AND o.model = ''
+        LEFT JOIN limits_limit d ON d.organization_id = p_organization
+            AND d.department_id = s.department_id AND d.person_id IS NULL AND d.model = ''
+        LEFT JOIN limits_limit p ON p.organization_id = p_organization
+            AND p.department_id IS NULL AND p.person_id = s.person_id AND p.model = ''
+        LEFT JOIN limits_limit m ON m.organization_id = p_organization
+            AND m.department_id = s.department_id AND m.person_id = s.person_id AND m.model = ''
+        LEFT JOIN nearer n ON s.scope = 'person' AND n.person_id = s.person_id
+        CROSS JOIN LATERAL (VALUES
+            ('tokens', 'day', s.tokens_day::numeric, CASE s.scope WHEN 'organization' THEN o.tokens_per_day
+                WHEN 'department' THEN d.tokens_per_day
+                WHEN 'person' THEN coalesce(p.tokens_per_day, CASE WHEN n.tokens_per_day IS NOT TRUE THEN o.person_tokens_per_day END)
+                ELSE coalesce(m.tokens_per_day, CASE WHEN p.tokens_per_day IS NULL THEN d.person_tokens_per_day END)
+                END::numeric),
+            ('tokens', 'month', s.tokens_month, CASE s.scope WHEN 'organization' THEN o.tokens_per_month
+                WHEN 'department' THEN d.tokens_per_month
+                WHEN 'person' THEN coalesce(p.tokens_per_month, CASE WHEN n.tokens_per_month IS NOT TRUE THEN o.person_tokens_per_month END)
+                ELSE coalesce(m.tokens_per_month, CASE WHEN p.tokens_per_month IS NULL THEN d.person_tokens_per_month END)
+                END),
+            ('money', 'day', s.money_day, CASE s.scope WHEN 'organization' THEN o.money_per_day
+                WHEN 'department' THEN d.money_per_day
+                WHEN 'person' THEN coalesce(p.money_per_day, CASE WHEN n.money_per_day IS NOT TRUE THEN o.person_money_per_day END)
+                ELSE coalesce(m.money_per_day, CASE WHEN p.money_per_day IS NULL THEN d.person_money_per_day END)
+                END),
+            ('money', 'month', s.money_month, CASE s.scope WHEN 'organization' THEN o.money_per_month
+                WHEN 'department' THEN d.money_per_month
+                WHEN 'person' THEN coalesce(p.money_per_month, CASE WHEN n.money_per_month IS NOT TRUE THEN o.person_money_per_month END)
+                ELSE coalesce(m.money_per_month, CASE WHEN p.money_per_month IS NULL THEN d.person_money_per_month END)
+                END)
+        ) AS v (measure, period, used, ceiling)
+        WHERE v.ceiling IS NOT NULL
+    ),
+    granted AS (
+        SELECT c.*, c.ceiling + CASE WHEN c.scope IN ('person', 'member') THEN coalesce((
+            SELECT sum(g.amount) FROM limits_grant g
+            WHERE g.person_id = c.person_id AND (c.department_id IS NULL OR g.department_id = c.department_id)
+                AND g.measure = c.measure AND g.period = c.period
+                AND g.starts_at <= clock_timestamp() AND g.ends_at > clock_timestamp()
+        ), 0) ELSE 0 END AS all_in_all
+        FROM ceilings c
+    ),
+    known AS (
+        SELECT g.scope, g.scope_id, g.department_id, g.person_id, g.measure, g.period, g.all_in_all AS ceiling, g.used,
+            EXISTS (
+                SELECT FROM limits_refused r
+                WHERE r.scope = g.scope AND r.scope_id = g.scope_id AND r.measure = g.measure AND r.period = g.period
+                    AND r.day <= p_today
+                    AND r.day >= CASE g.period WHEN 'day' THEN p_today ELSE date_trunc('month', p_today)::date END
+            ) AS refused
+        FROM granted g
+    )
+    SELECT k.scope, k.scope_id, k.department_id, k.person_id, k.measure, k.period, k.ceiling, k.used, k.refused
+    FROM known k WHERE k.used * 100 >= k.ceiling * p_percent OR k.refused
+$$;

@@ -1,0 +1,260 @@
+"""A person asks for more than their budget, a department admin grants it with an amount and an end; it ends by itself.
+
+Rules:
+- One open request for a person and department. It is answered once: the second of two admins finds it answered.
+- A grant is added to the person's own ceiling of that kind, in that department, from now to its end. The ceilings of
+  the department and of the company hold as before, so nobody can grant what their department does not have.
+- A grant cannot be for oneself: asking is there for everybody, admins included.
+- Asked, granted, declined and ended are events, written with the act or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from decimal import Decimal
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from audit.events import Event
+from audit.writer import Entry, record
+from departments.access import Forbidden, NotFound
+from departments.calls.meter import Meter, budgets_of
+from departments.http import Person
+from departments.limits.alerts import tell_people
+from departments.limits.models import Grant, MoreAsked
+from departments.models import Department, Membership
+from departments.roles import DepartmentRole
+
+LONGEST_REASON = 400
+MOST_TIMES = 10  # an amount above so many times the ceiling is a slip of the finger
+ENDS = {"today": "Tonight", "week": "In seven days", "month": "At the end of the month"}
+
+
+class NotPossible(Exception):
+    """What was asked for cannot be; the message says what to do instead."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A request as an admin sees it: with the person's budget as it stands now, and an amount to begin with."""
+
+    asked: MoreAsked
+    meter: Meter | None
+    suggested: int | Decimal
+    is_own: bool
+
+
+def own_budget(person: Person, department: Department) -> Meter | None:
+    """The person's own budget that is closest to being reached: of that one more can be asked for. None without one."""
+    own = [meter for meter in budgets_of(person, department) if meter.is_own]
+    return max(own, key=lambda meter: (meter.percent, meter.scope == "member"), default=None)
+
+
+def open_request(person: Person, department: Department) -> MoreAsked | None:
+    return MoreAsked.objects.filter(person_id=person.id, department=department, state=MoreAsked.State.OPEN).first()
+
+
+def current_grants(department: Department, person: Person | None = None) -> Sequence[Grant]:
+    """What holds now, of one person or of everybody in the department, the first to end first."""
+    found = Grant.objects.filter(department=department, ends_at__gt=timezone.now()).select_related("person")
+    return list((found.filter(person_id=person.id) if person else found).order_by("ends_at"))
+
+
+def ask_for_more(person: Person, department: Department, reason: str, address: str = "") -> MoreAsked:
+    """Raises NotPossible."""
+    reason = reason.strip()[:LONGEST_REASON]
+    if not reason:
+        raise NotPossible("Write what you need it for, so that your department admin can decide.")
+    budget = own_budget(person, department)
+    if budget is None:
+        raise NotPossible("You have no budget of your own here: what you read is the ceiling of everybody together.")
+    try:
+        with transaction.atomic():
+            asked = MoreAsked.objects.create(
+                organization=department.organization,
+                department=department,
+                person_id=person.id,
+                measure=budget.measure,
+                period=budget.period,
+                reason=reason,
+            )
+            details = {"measure": budget.measure, "period": budget.period, "reason": reason, "used": str(budget.used)}
+            _record(Event.MORE_ASKED, department, person, asked, details | {"limit": str(budget.limit)}, address)
+            _tell_admins(department, person, reason)
+    except IntegrityError:
+        raise NotPossible("You have asked already. Your department admin will see it.") from None
+    return asked
+
+
+def waiting_in(department: Department, viewer: Person) -> list[Waiting]:
+    """The open requests of a department, the oldest first."""
+    found = MoreAsked.objects.filter(department=department, state=MoreAsked.State.OPEN).select_related("person")
+    return [_waiting(asked, department, viewer) for asked in found.order_by("asked_at")]
+
+
+def count_waiting(department: Department) -> int:
+    return MoreAsked.objects.filter(department=department, state=MoreAsked.State.OPEN).count()
+
+
+def grant(department: Department, asked_id: UUID, admin: Person, amount: str, end: str, address: str = "") -> Grant:
+    """Raises NotFound, Forbidden (one's own) or NotPossible."""
+    with transaction.atomic():
+        asked = _claimed(department, asked_id, admin)
+        meter = _budget_of(asked, department)
+        ends_at = _end(department, end)
+        made = Grant.objects.create(
+            organization=department.organization,
+            department=department,
+            person=asked.person,
+            measure=asked.measure,
+            period=asked.period,
+            amount=_amount(amount, asked, meter),
+            starts_at=timezone.now(),
+            ends_at=ends_at,
+            granted_by=admin.id,
+            granted_by_name=admin.name,
+            reason=asked.reason,
+        )
+        _answer(asked, MoreAsked.State.GRANTED, admin, made)
+        details = _granted(made) | {"reason": asked.reason, "before": str(meter.limit) if meter else ""}
+        _record(Event.MORE_GRANTED, department, admin, asked, details, address)
+    return made
+
+
+def decline(department: Department, asked_id: UUID, admin: Person, address: str = "") -> None:
+    """Raises NotFound, Forbidden (one's own) or NotPossible."""
+    with transaction.atomic():
+        asked = _claimed(department, asked_id, admin)
+        _answer(asked, MoreAsked.State.DECLINED, admin, None)
+        _record(Event.MORE_DECLINED, department, admin, asked, {"reason": asked.reason}, address)
+
+
+def record_ended() -> int:
+    """Write the end of each grant that has ended into the record; how many there were. The end itself needs nobody."""
+    ended = 0
+    for each in Grant.objects.filter(end_recorded=False, ends_at__lte=timezone.now()).values_list("pk", flat=True):
+        with transaction.atomic():
+            if Grant.objects.filter(pk=each, end_recorded=False).update(end_recorded=True):
+                _record_end(Grant.objects.select_related("department__organization", "person").get(pk=each))
+                ended += 1
+    return ended
+
+
+def _waiting(asked: MoreAsked, department: Department, viewer: Person) -> Waiting:
+    meter = _budget_of(asked, department)
+    half = (meter.limit or 0) / 2 if meter else 0
+    suggested = Decimal(half).quantize(Decimal("0.01")) if asked.measure == Grant.Measure.MONEY else int(half)
+    return Waiting(asked, meter, suggested or 1, asked.person_id == viewer.id)
+
+
+def _budget_of(asked: MoreAsked, department: Department) -> Meter | None:
+    kind = (asked.measure, asked.period)
+    budgets = [meter for meter in budgets_of(asked.person, department) if meter.is_own]
+    return next((meter for meter in budgets if (meter.measure, meter.period) == kind), None)
+
+
+def _claimed(department: Department, asked_id: UUID, admin: Person) -> MoreAsked:
+    """The request, locked, still open and not the admin's own."""
+    found = MoreAsked.objects.select_for_update(of=("self",)).select_related("person")
+    asked = found.filter(pk=asked_id, department=department).first()
+    if asked is None:
+        raise NotFound("There is no such request.")
+    if asked.person_id == admin.id:
+        raise Forbidden("Somebody else has to decide about your own request: another admin of the department, or IT.")
+    if asked.state != MoreAsked.State.OPEN:
+        raise NotPossible(f"{asked.answered_by_name} has answered this request already.")
+    return asked
+
+
+def _amount(written: str, asked: MoreAsked, meter: Meter | None) -> Decimal:
+    try:
+        amount = Decimal(written.replace(",", "").replace(" ", ""))
+    except ArithmeticError:
+        raise NotPossible("Write the amount as a number, such as 20000.") from None
+    if not amount.is_finite() or amount <= 0:
+        raise NotPossible("Write an amount above zero.")
+    most = MOST_TIMES * Decimal(meter.limit or 0) if meter else Decimal(0)
+    if most and amount > most:
+        raise NotPossible(f"That is more than {MOST_TIMES} times the budget itself. IT can raise the budget.")
+    if asked.measure == Grant.Measure.TOKENS and amount != amount.to_integral_value():
+        raise NotPossible("Write a whole number of tokens.")
+    return amount.quantize(Decimal("0.0001"))
+
+
+def _end(department: Department, end: str) -> datetime:
+    zone = ZoneInfo(department.organization.time_zone)
+    today = timezone.now().astimezone(zone).date()
+    days = {
+        "today": today + timedelta(days=1),
+        "week": today + timedelta(days=7),
+        "month": (today.replace(day=28) + timedelta(days=4)).replace(day=1),
+    }
+    if end not in days:
+        raise NotPossible("Choose when it ends.")
+    return datetime.combine(days[end], time.min, zone)
+
+
+def _answer(asked: MoreAsked, state: MoreAsked.State, admin: Person, made: Grant | None) -> None:
+    asked.state, asked.answered_at, asked.answered_by_name, asked.grant = state, timezone.now(), admin.name, made
+    asked.save(update_fields=["state", "answered_at", "answered_by_name", "grant"])
+
+
+def _granted(made: Grant) -> dict[str, str]:
+    return {
+        "person": made.person.name,
+        "amount": f"{made.amount.normalize():f}",
+        "measure": made.measure,
+        "period": made.period,
+        "ends_at": made.ends_at.isoformat(),
+    }
+
+
+def _record(
+    event: Event, department: Department, actor: Person, asked: MoreAsked, details: dict[str, str], address: str
+) -> None:
+    record(
+        Entry(
+            event=event,
+            organization_id=department.organization_id,
+            organization_name=department.organization.name,
+            department_id=department.pk,
+            department_name=department.name,
+            actor_id=actor.id,
+            actor_name=actor.name,
+            client_address=address,
+            subject_kind="person",
+            subject_id=str(asked.person_id),
+            details=details,
+        )
+    )
+
+
+def _record_end(ended: Grant) -> None:
+    department = ended.department
+    record(
+        Entry(
+            event=Event.MORE_ENDED,
+            organization_id=department.organization_id,
+            organization_name=department.organization.name,
+            department_id=department.pk,
+            department_name=department.name,
+            subject_kind="person",
+            subject_id=str(ended.person_id),
+            details=_granted(ended),
+        )
+    )
+
+
+def _tell_admins(department: Department, person: Person, reason: str) -> None:
+    admins = Membership.objects.filter(department=department, role=DepartmentRole.ADMIN, user__is_active=True)
+    addresses = admins.exclude(user_id=person.id).values_list("user__email", flat=True)
+    body = (
+        f"{person.name} asks for more than their budget in {department.name}:\n\n    {reason}\n\n"
+        f"Sign in to ChatGrid and open Budget in {department.name} to grant or decline it.\n"
+    )
+    tell_people(department.organization, list(addresses), f"{person.name} asks for more in {department.name}", body)
