@@ -30,6 +30,7 @@ from chatgrid.chat.models import Conversation, Message
 from departments.calls import run
 from departments.calls.answer import ABANDONED, Ending
 from departments.calls.caller import Caller, CallFailed
+from departments.calls.guard_in import Guarded
 from departments.calls.meter import Meter
 from departments.calls.run import Ask, PassageData, Turn
 from departments.calls.typed import allow_typed
@@ -66,6 +67,9 @@ class Exchange:
     nearest: list[Found] = field(default_factory=list)  # where no passage fits well enough to answer from
     meter: Meter | None = None  # after the answer, once it is settled
     call_id: UUID = field(default_factory=uuid4)
+    guarded: Guarded = field(
+        default_factory=lambda: Guarded("")
+    )  # what was seen in question and passages, once they were looked at
     confirmed: bool = False  # warned of a secret in the question, the person sends it all the same
 
     @property
@@ -97,6 +101,7 @@ async def ask(exchange: Exchange) -> AsyncGenerator[str]:
     try:
         exchange.found = await _search(exchange)
         async with run.answering(_call(exchange)) as (answer, text):
+            exchange.guarded = answer.guarded
             await exchange.begin()
             yield ""
             try:
@@ -181,8 +186,9 @@ async def _finish(exchange: Exchange, ending: Ending) -> None:
     assert answer is not None, "an exchange that ends has begun"  # noqa: S101
     answer.state = STATES.get(ending.outcome, Message.State.INTERRUPTED)
     answer.problem = ending.sentence
-    answer.citations = [_citation(number, exchange.found[number - 1]) for number in _cited(exchange)]
+    answer.citations = [_citation(number, exchange.found[number - 1], exchange) for number in _cited(exchange)]
     answer.citation_check = {**_checked(exchange).to_json(), **_nearest(exchange)}
+    answer.labels = list(exchange.guarded.seen)
     if exchange.conversation is None:
         return  # the database was away when it began: there is no row to finish
     try:
@@ -214,8 +220,9 @@ def _whole(found: Found) -> str:
     return "\n".join([found.title, *found.heading_path, found.text])
 
 
-def _citation(number: int, found: Found) -> dict[str, Any]:
-    """What a citation keeps: enough to be read when the document is gone."""
+def _citation(number: int, found: Found, exchange: Exchange | None = None) -> dict[str, Any]:
+    """What a citation keeps: enough to be read when the document is gone, and what was seen in a passage that was sent."""
+    planted = exchange.guarded.planted if exchange else ()
     return {
         "number": number,
         "document": str(found.document_id),
@@ -229,4 +236,5 @@ def _citation(number: int, found: Found) -> dict[str, Any]:
         "quote": found.text[:QUOTE],
         "uploader": found.uploader,
         "uploaded_at": found.uploaded_at.isoformat(),
+        "labels": list(planted[number - 1]) if planted else [],
     }

@@ -36,7 +36,8 @@ _DELETE = "DELETE FROM chat_message WHERE id = %s AND conversation_id = %s"
 _SAVE = "UPDATE chat_message SET text = %s, alive_at = clock_timestamp() WHERE id = %s AND state = 'writing'"
 _FINISH = """
     UPDATE chat_message SET
-        text = %s, state = %s, problem = %s, citations = %s, citation_check = %s, alive_at = clock_timestamp()
+        text = %s, state = %s, problem = %s, citations = %s, citation_check = %s, labels = %s,
+        alive_at = clock_timestamp()
     WHERE id = %s
 """
 
@@ -98,7 +99,7 @@ async def save(answer: Message) -> None:
 
 async def finish(answer: Message) -> None:
     """The answer's last word."""
-    cited = [Jsonb(answer.citations), Jsonb(answer.citation_check)]
+    cited = [Jsonb(answer.citations), Jsonb(answer.citation_check), Jsonb(answer.labels)]
     async with connection() as held:
         await held.execute(_FINISH, [_storable(answer.text), answer.state, answer.problem, *cited, answer.pk])
 

@@ -51,6 +51,11 @@ class Message(models.Model):
     citation_check = models.JSONField(
         null=True, blank=True, help_text="What looking at the citations found: see chatgrid/chat/citations.py."
     )
+    labels = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        help_text="What was seen in the question before it was sent.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     alive_at = models.DateTimeField(auto_now_add=True, help_text="Last sign of the process that writes this answer.")
 

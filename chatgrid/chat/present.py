@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from chatgrid.chat.markdown import cited_statements, render, source_anchor
 from chatgrid.chat.models import Message
+from departments.calls.labels import in_words
 from departments.models import Department
 
 SUGGESTIONS = (
@@ -37,6 +38,7 @@ class ShownCitation:
     uploader: str
     uploaded_at: datetime
     is_doubtful: bool
+    noticed: list[str]
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class ShownMessage:
     citations: list[ShownCitation]
     doubts: str
     nearest: list[ShownCitation]
+    noticed: list[str]
     can_retry: bool
     stop_url: str
 
@@ -75,6 +78,7 @@ def shown_message(message: Message, department: Department, *, last: bool) -> Sh
         html=html,
         citations=citations,
         nearest=[_citation(each, message, department, doubtful=False) for each in found.get("nearest", ())],
+        noticed=noticed_in_words(message.labels),
         doubts=doubts_in_words(doubtful, found.get("missing", ())),
         can_retry=answer and last and over,
         stop_url=reverse("chat:stop", args=[message.call_id]) if message.call_id else "",
@@ -85,6 +89,11 @@ def shown_messages(messages: Iterable[Message], department: Department) -> list[
     """A whole conversation, oldest first."""
     everything = list(messages)
     return [shown_message(each, department, last=each is everything[-1]) for each in everything]
+
+
+def noticed_in_words(labels: Iterable[str]) -> list[str]:
+    """What a scan has seen, each as the end of a sentence that begins with "it"."""
+    return list(dict.fromkeys(in_words(f"question:{label}") for label in labels))
 
 
 def doubts_in_words(doubtful: Sequence[int], missing: Sequence[int]) -> str:
@@ -143,6 +152,7 @@ def _citation(kept: dict[str, Any], message: Message, department: Department, do
         uploader=kept["uploader"],
         uploaded_at=datetime.fromisoformat(kept["uploaded_at"]),
         is_doubtful=doubtful,
+        noticed=noticed_in_words(kept.get("labels", ())),
     )
 
 

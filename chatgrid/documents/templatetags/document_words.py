@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django import template
 
+from departments.calls.labels import in_words, plain
+
 register = template.Library()
 
 KINDS = {
@@ -19,6 +21,14 @@ KINDS = {
     "epub": "Book",
     "json": "JSON",
 }
+
+
+@register.filter
+def label_word(label: str) -> str:
+    """What a scan has seen in a document, as a sentence; other labels as they are."""
+    if not label.startswith("scan: "):
+        return label
+    return f"The text {in_words(label)} ({plain(label)})."
 
 
 @register.filter
