@@ -18,7 +18,7 @@ FIND_PYTHON = for name in python3.14 python3.13 python3.12 python3.11 python3; d
 
 .DEFAULT_GOAL := help
 .PHONY: help run install test test-fast lint types contracts scan format bench bench-injection bench-retrieval bench-scale \
-	calibrate browser lock reset
+	calibrate browser lock reset sbom licences audit
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,8 @@ test: $(EVERYTHING) ## every check and every test, as CI runs them
 	$(call stage,types)
 	$(call stage,contracts)
 	$(call stage,scan)
+	$(call stage,licences)
+	$(call stage,audit)
 	$(call stage,browser)
 	$(call stage,tests)
 
@@ -67,6 +69,15 @@ contracts: $(EVERYTHING) ## who may import whom
 
 scan: $(EVERYTHING) ## looks for keys in every tracked file and in the built pages
 	$(PYTHON) -m chatgrid.dev.scan
+
+sbom: $(EVERYTHING) ## writes build/sbom.json: everything that runs in production (CycloneDX)
+	@mkdir -p build && $(PYTHON) -m chatgrid.dev.supply sbom > build/sbom.json && echo "build/sbom.json is written."
+
+licences: $(EVERYTHING) ## the licence of each package; fails for one that is not allowed
+	$(PYTHON) -m chatgrid.dev.supply licences
+
+audit: $(EVERYTHING) ## looks every package up among the known flaws; says so where that cannot be done
+	$(PYTHON) -m chatgrid.dev.supply audit
 
 bench: $(EVERYTHING) ## speed: the same streams direct from the simulator and through ChatGrid
 	$(PYTHON) -m tests.bench.chat

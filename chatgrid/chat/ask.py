@@ -221,7 +221,7 @@ def _whole(found: Found) -> str:
 
 
 def _citation(number: int, found: Found, exchange: Exchange | None = None) -> dict[str, Any]:
-    """What a citation keeps: enough to be read when the document is gone, and what was seen in a passage that was sent."""
+    """What a citation keeps: enough to be read when the document is gone, and what was seen in what was sent."""
     planted = exchange.guarded.planted if exchange else ()
     return {
         "number": number,
