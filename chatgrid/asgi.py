@@ -97,7 +97,12 @@ async def _lifespan(receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
-            await process.start()
+            try:
+                await process.start()
+            except Exception as error:
+                # the operator sees it in the server's log; raised, it would make uvicorn go on as if nothing were wrong
+                await send({"type": "lifespan.startup.failed", "message": f"ChatGrid does not start: {error}"})
+                return
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             await process.stop()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+
+from django.conf import settings
+from django.core.checks import ERROR, run_checks
 
 from audit import database
 from chatgrid import flood
@@ -14,9 +18,15 @@ from departments.keys import client
 logger = logging.getLogger(__name__)
 
 
+class UnfitToRun(Exception):
+    """System checks found what must not be in production. The message names each, with the next step."""
+
+
 async def start() -> None:
-    """Load what the first question would otherwise wait for."""
+    """Refuse to run unfit, and load what the first question would otherwise wait for."""
     client.refuse_environment()
+    if settings.PRODUCTION:
+        await asyncio.to_thread(_require_fit)
     count_tokens("")
     count_tokens("", "cl100k")
 
@@ -28,3 +38,12 @@ async def stop() -> None:
     await pools.close_pools()
     await flood.close()
     await database.close()
+
+
+def _require_fit() -> None:
+    """The checks of `manage.py check`, without those that read the whole database."""
+    problems = [problem for problem in run_checks() if problem.level >= ERROR and not problem.is_silenced()]
+    for problem in problems:
+        logger.critical("%s: %s %s", problem.id, problem.msg, problem.hint or "")
+    if problems:
+        raise UnfitToRun("; ".join(f"{problem.id}: {problem.msg} {problem.hint or ''}" for problem in problems))
