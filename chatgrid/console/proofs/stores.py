@@ -9,7 +9,7 @@ Rules:
 
 from __future__ import annotations
 
-import random
+import secrets
 from dataclasses import replace
 
 import psycopg
@@ -39,7 +39,7 @@ def look(organization: Organization) -> list[Evidence]:
 
 
 def _some(departments: list[Department]) -> list[Department]:
-    return departments if len(departments) <= MOST else random.sample(departments, MOST)
+    return departments if len(departments) <= MOST else secrets.SystemRandom().sample(departments, MOST)
 
 
 def _tried(departments: list[Department]) -> list[Evidence]:
