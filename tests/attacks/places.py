@@ -14,6 +14,11 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.urls.converters import UUIDConverter
 
 from chatgrid.chat.models import Conversation, Message
+from departments.calls.caller import Caller
+from departments.calls.models import Trial
+from departments.documents import golden
+from departments.documents.rows import DocumentVersion
+from departments.documents.store import open_store
 from tests.company import Company, make_company
 from tests.departments.documents.shelf import LEAVE, TRAVEL, add, ready
 
@@ -63,7 +68,8 @@ def routes(resolver: URLResolver | None = None, space: str = "") -> Iterator[Rou
 
 def product_routes() -> list[Route]:
     """The pages that people work with: neither the console nor the sign-in."""
-    return [route for route in routes() if route.name.startswith(("chat:", "documents:")) or route.name == "home"]
+    spaces = ("chat:", "documents:", "assistant:", "department_key")
+    return [route for route in routes() if route.name.startswith(spaces) or route.name == "home"]
 
 
 async def make_loot(company: Company | None = None) -> Loot:
@@ -76,15 +82,29 @@ async def make_loot(company: Company | None = None) -> Loot:
     found = Conversation.objects.create(department=company.hr, owner=company.bob, title="Salaries of 2027")
     Message.objects.create(conversation=found, role="person", text="What does the director earn?")
     answer = Message.objects.create(conversation=found, role="assistant", call_id=uuid4(), text="Eleven crowns.")
-    values = {
+    values = await _values(company, answer, version)
+    return Loot(company, values, answer, version.document_id, version.id)
+
+
+async def _values(company: Company, answer: Message, version: DocumentVersion) -> dict[str, Any]:
+    """What stands behind the placeholders: the names of HR's things."""
+    department = company.hr
+    trial = Trial.objects.create(
+        department=department, started_by=company.alice.pk, started_by_name="Alice", model="gpt-6-luna", budget=1
+    )
+    async with open_store(department) as store:
+        await golden.add(store, Caller(company.alice.pk, "Alice", ""), "How long is leave?", version.document_id, "")
+        (question,) = await golden.list_questions(store)
+    return {
         "slug": "hr",
-        "conversation_id": found.pk,
+        "conversation_id": answer.conversation_id,
         "call_id": answer.call_id,
         "document_id": version.document_id,
         "version_id": version.id,
         "source_id": uuid4(),
+        "question_id": question.id,
+        "trial_id": trial.pk,
     }
-    return Loot(company, values, answer, version.document_id, version.id)
 
 
 async def make_own(company: Company) -> Loot:
@@ -94,13 +114,7 @@ async def make_own(company: Company) -> Loot:
     found = Conversation.objects.create(department=company.hr, owner=company.bob, title="Travel")
     Message.objects.create(conversation=found, role="person", text="What are meals refunded with?")
     answer = Message.objects.create(conversation=found, role="assistant", call_id=uuid4(), text="40 EUR.")
-    values = {
-        "slug": "hr",
-        "conversation_id": found.pk,
-        "call_id": answer.call_id,
-        "document_id": version.document_id,
-        "version_id": version.id,
-    }
+    values = await _values(company, answer, version)
     return Loot(company, values, answer, version.document_id, version.id)
 
 
