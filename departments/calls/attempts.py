@@ -18,15 +18,18 @@ from typing import Any, TypeVar
 
 import httpx2
 import openai
+import psycopg
 from django.conf import settings
 from django.utils import timezone
 from openai import AsyncOpenAI
 
+from audit.database import DatabaseDown, connection
 from departments.calls.caller import CallFailed
 from departments.calls.hold import Hold
 from departments.calls.key import mark_refused, read_key_again
 from departments.calls.provider_errors import Problem, problem_of
 from departments.keys.client import Provider, client_for
+from departments.limits import budget
 
 ATTEMPTS = 3
 CONNECT_SECONDS = 5
@@ -47,10 +50,21 @@ async def with_retries(hold: Hold, provider: Provider, attempt: Callable[[AsyncO
         if hold.attempts >= ATTEMPTS or seen[problem.reason] > problem.retries:
             if problem.key_refused:
                 await mark_refused(hold.booking.department, hold.booking.key)
+            if problem.is_money:
+                await _pause(hold, problem)
             raise _failure(problem)
         if problem.key_refused:
             hold.use(await read_key_again(hold.booking.department))
         await hold.work(asyncio.sleep(problem.pause))
+
+
+async def _pause(hold: Hold, problem: Problem) -> None:
+    """The project's money is used up: the next calls of the department would only hear it again."""
+    try:
+        async with connection() as held:
+            await budget.pause_provider(held, hold.booking.department.pk, problem.reason)
+    except (DatabaseDown, psycopg.Error):
+        logger.error("calls of department %s not paused, the database fails", hold.booking.department.pk)
 
 
 def request_options(hold: Hold) -> dict[str, Any]:

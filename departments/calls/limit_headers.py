@@ -29,7 +29,7 @@ def headers_of(early: CallEndedEarly) -> dict[str, str]:
     if seconds is None:
         return {}
     fields = {"Retry-After": str(seconds)}
-    if isinstance(early, CallRefused) and early.refusal is not None:
+    if isinstance(early, CallRefused) and early.refusal is not None and early.refusal.measure in UNITS:
         fields |= _rate_limit(early.refusal, seconds)
     return fields
 

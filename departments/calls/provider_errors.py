@@ -20,6 +20,7 @@ MONEY = {
     "organization_usage_limit_exceeded",
     "project_spend_limit_exceeded",
 }
+SPEND_LIMIT = "spend_limit"  # a compatible server's, known by its words only
 MONEY_PHRASES = ("exceeded your current quota", "spend limit", "billing")
 LONGEST_WAIT = 3.0  # seconds; a longer Retry-After is told to the person instead of waited for
 LONGEST_PROMISE = 86_400.0  # seconds; what a provider may ask a person to wait at most, to be repeated by us
@@ -40,6 +41,11 @@ class Problem:
     retry_after: float | None = None
     key_refused: bool = False
     taken: bool = False
+
+    @property
+    def is_money(self) -> bool:
+        """A spend limit there is reached: it stays so until somebody raises it, or a new month begins."""
+        return self.reason in MONEY or self.reason == SPEND_LIMIT
 
 
 def problem_of(error: openai.APIError, attempt: int = 1) -> Problem:
@@ -76,7 +82,7 @@ def _too_many(error: openai.APIStatusError, code: str) -> Problem:
     spoken = str(error.message).lower()
     # compatible servers put the status in place of the code; the phrase is all they leave
     if code in MONEY or ((not code or code.isdigit()) and any(phrase in spoken for phrase in MONEY_PHRASES)):
-        return Problem(sentences.PROVIDER_LIMIT, code if code in MONEY else "spend_limit")
+        return Problem(sentences.PROVIDER_LIMIT, code if code in MONEY else SPEND_LIMIT)
     return _later(error, Problem(sentences.PROVIDER_BUSY, "provider_rate_limited", retries=1, pause=1.0))
 
 

@@ -65,6 +65,8 @@ def refused(refusal: Refusal, time_zone: str) -> str:
     if refusal.measure == "requests":
         what = "questions a minute to this model" if "model" in refusal.scope else "questions a minute"
         return f"{whose} limit of {refusal.limit} {what} is reached. You can ask again at {local:%H:%M:%S}."
+    if refusal.measure == "provider":
+        return f"{PROVIDER_LIMIT} ChatGrid tries again at {local:%H:%M}."
     if refusal.measure == "answers":
         return (
             f"{whose} limit of {refusal.limit} answers at the same time is reached. Ask again when one of them is done."

@@ -25,6 +25,7 @@ from audit.database import Connection
 
 LEASE_SECONDS = 45
 RENEW_SECONDS = 5.0
+PAUSE_SECONDS = 600  # then one call may try again
 SMALLEST_ANSWER = 64  # tokens; below this an answer would stop in its first sentence
 
 ADMIT = "limits_admit(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::numeric, %s::numeric, %s)"
@@ -41,6 +42,11 @@ _RENEW = """
     RETURNING stop_requested
 """
 _REQUEST_STOP = "UPDATE limits_reservation SET stop_requested = true WHERE call_id = %s AND settled_at IS NULL"
+_PAUSE = """
+    INSERT INTO limits_providerpause (department_id, until, reason)
+    VALUES (%s, clock_timestamp() + make_interval(secs => %s), %s)
+    ON CONFLICT (department_id) DO UPDATE SET until = EXCLUDED.until, reason = EXCLUDED.reason
+"""
 _LAPSED = """
     SELECT call_id, tokens_prompt, tokens_written, price_input, price_output FROM limits_reservation
     WHERE settled_at IS NULL AND lease_until < clock_timestamp() ORDER BY lease_until LIMIT 1
@@ -86,7 +92,9 @@ class Refusal:
     """
 
     scope: str  # organization | department | person | member (a person in a department) | model | department_model
-    measure: str  # tokens | money | requests | answers | price (a budget in money, and the model's price is unknown)
+    # tokens | money | requests | answers | price (a budget in money, and the model's price is unknown) | provider (its
+    # spend limit there is reached)
+    measure: str
     period: str  # day | month | minute | now
     limit: int | Decimal
     used: int | Decimal
@@ -184,6 +192,11 @@ async def settle(
     cursor = await held.execute("SELECT limits_settle(%s, %s, %s, %s::numeric, %s)", values)
     row = await cursor.fetchone()
     return row is not None and bool(row[0])
+
+
+async def pause_provider(held: Connection, department_id: UUID, reason: str) -> None:
+    """Send nothing for this department for `PAUSE_SECONDS`: its provider has said that its money there is used up."""
+    await held.execute(_PAUSE, [department_id, PAUSE_SECONDS, reason[:64]])
 
 
 async def lapsed(held: Connection) -> Lapsed | None:
