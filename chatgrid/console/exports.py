@@ -10,9 +10,11 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, cast
+from uuid import UUID
 
 from allauth.account.decorators import reauthentication_required
 from django import forms
@@ -25,55 +27,83 @@ from django.views.decorators.http import require_http_methods
 
 from audit.events import Event
 from audit.export import Exporter, Filters, Format, export, stream_zip
+from audit.models import AuditEvent
 from audit.roles import connect
 from chatgrid.accounts.models import User
-from chatgrid.console.scope import may_enter, viewer_of
+from chatgrid.console.record.filters import LENGTHS, begin_of, date_field, event_choices, known_models, people_named
+from chatgrid.console.scope import may_enter, viewer_of, visible
 from chatgrid.console.site import site
 from chatgrid.flood import shield
 from departments.http import client_address, require_person
 from departments.models import Department
 
 WORDS = {
-    "CSV": "CSV, for a spreadsheet",
-    "JSON_LINES": "JSON Lines, for a program",
-    "PARQUET": "Parquet, for an analysis",
-    "OCSF": "OCSF, for a SIEM",
+    Format.CSV: "CSV, for a spreadsheet",
+    Format.JSON_LINES: "JSON Lines, for a program",
+    Format.PARQUET: "Parquet, for a data warehouse",
+    Format.OCSF: "OCSF, for a SIEM",
 }
 LATEST = 10
+
+
+@dataclass(frozen=True)
+class Export:
+    """An export that was begun. `events` is None while it is not complete, or where it was broken off."""
+
+    event: AuditEvent
+    words: str
+    filters: Sequence[str]
+    events: int | None
 
 
 class ExportForm(forms.Form):
     """What is taken away. Days are UTC, the last one included."""
 
-    form = forms.ChoiceField(
-        label="Format",
-        choices=[(form.value, WORDS.get(form.name, form.value)) for form in Format],
-    )
-    since = forms.DateField(label="From", required=False, widget=forms.DateInput(attrs={"type": "date"}))
-    until = forms.DateField(label="To", required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    form = forms.ChoiceField(label="Format", choices=list(WORDS.items()))
+    since = date_field("From")
+    until = date_field("To")
+    event = forms.ChoiceField(required=False)
     department = forms.ModelChoiceField(Department.objects.none(), required=False, empty_label="Every department")
-    person = forms.ModelChoiceField(User.objects.none(), required=False, empty_label="Everybody")
-    event = forms.ChoiceField(choices=[("", "Every event"), *Event.choices], required=False)
-    model = forms.CharField(required=False, max_length=120, help_text="A model's name; empty for all.")
+    person = forms.CharField(required=False, max_length=254, help_text="A name, an address or an id; empty for all.")
+    model = forms.ChoiceField(required=False)
 
-    def __init__(self, data: Any, viewer: User) -> None:
-        super().__init__(data)
+    def __init__(self, data: Any, viewer: User, chosen: Mapping[str, str]) -> None:
+        """`chosen` are the filters of the list from which somebody came here."""
+        super().__init__(data, initial=_initial(chosen), label_suffix="")
         self.viewer = viewer
-        self.fields["department"].queryset = Department.objects.filter(organization=viewer.organization)  # type: ignore[attr-defined]
-        self.fields["person"].queryset = User.objects.filter(organization=viewer.organization)  # type: ignore[attr-defined]
+        self.fields["event"].choices = [("", "Every event"), *event_choices()]  # type: ignore[attr-defined]
+        own = Department.objects.filter(organization=viewer.organization).order_by("name")
+        self.fields["department"].queryset = own  # type: ignore[attr-defined]
+        asked = (data or chosen).get("model", "")
+        names = sorted({*known_models(viewer), *filter(None, [asked])})
+        self.fields["model"].choices = [("", "Every model"), *((name, name) for name in names)]  # type: ignore[attr-defined]
+
+    def clean_person(self) -> UUID | None:
+        text = self.cleaned_data["person"]
+        people = people_named(text, self.viewer) if text else []
+        if text and len(people) != 1:
+            raise forms.ValidationError("Several people are called that." if people else "Nobody is called that.")
+        return people[0] if people else None
 
     def filters(self) -> Filters:
         chosen = self.cleaned_data
         assert self.viewer.organization_id is not None  # noqa: S101 the view has refused everybody else
         return Filters(
             organization_id=self.viewer.organization_id,
-            since=chosen["since"] and datetime.combine(chosen["since"], time(), UTC),
-            until=chosen["until"] and datetime.combine(chosen["until"], time.max, UTC),
+            since=chosen["since"] and begin_of(chosen["since"]),
+            until=chosen["until"] and begin_of(chosen["until"] + timedelta(days=1)),
             department_id=chosen["department"] and chosen["department"].pk,
-            actor_id=chosen["person"] and chosen["person"].pk,
+            actor_id=chosen["person"],
             events=[chosen["event"]] if chosen["event"] else [],
             model=chosen["model"],
         )
+
+
+def _initial(chosen: Mapping[str, str]) -> dict[str, Any]:
+    days = LENGTHS.get(chosen.get("period", ""))
+    since = {"since": (timezone.now() - timedelta(days=days)).date()} if days else {}
+    names = ("since", "until", "event", "department", "person", "model")
+    return since | {name: chosen[name] for name in names if chosen.get(name)}
 
 
 @never_cache
@@ -90,11 +120,28 @@ def export_record(request: HttpRequest) -> HttpResponseBase:
 
 @reauthentication_required  # type: ignore[untyped-decorator]  # allauth has no types
 def _export(request: HttpRequest, viewer: User) -> HttpResponseBase:
-    form = ExportForm(request.POST if request.method == "POST" else None, viewer)
+    form = ExportForm(request.POST if request.method == "POST" else None, viewer, request.GET.dict())
     if request.method == "POST" and form.is_valid():
         return _download(request, form, viewer)
-    context = {**site.each_context(request), "title": "Export the record", "form": form}
-    return TemplateResponse(request, "console/export.html", context)
+    page = {**site.each_context(request), "title": "Export the record", "tab": "export"}
+    return TemplateResponse(request, "console/export.html", {**page, "form": form, "exports": _exports(viewer)})
+
+
+def _exports(viewer: User) -> list[Export]:
+    """The exports of the viewer's organization, newest first, as the record has them."""
+    own = visible(AuditEvent.objects.order_by("-at"), viewer)
+    begun = list(own.filter(event=Event.EXPORT_BEGUN)[:LATEST])
+    ends = own.filter(event=Event.EXPORT_FINISHED, subject_id__in=[each.subject_id for each in begun])
+    counts = {end.subject_id: end.details.get("events") for end in ends}
+    return [
+        Export(
+            event=each,
+            words=WORDS.get(each.details.get("format"), ""),
+            filters=[name for name in each.details.get("filters", {}) if name != "organization_id"],
+            events=counts.get(each.subject_id),
+        )
+        for each in begun
+    ]
 
 
 def _download(request: HttpRequest, form: ExportForm, viewer: User) -> StreamingHttpResponse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,12 +13,14 @@ from asgiref.sync import async_to_sync
 from django.core.management import call_command
 from django.test import AsyncClient, Client
 from django.urls import path
+from django.utils import timezone
 
 from audit.events import Event
+from audit.export import Format
 from audit.models import AuditEvent
 from audit.writer import Entry, record
 from chatgrid.accounts.models import User
-from chatgrid.console.exports import export_record
+from chatgrid.console.exports import WORDS, export_record
 from chatgrid.urls import urlpatterns as product
 from tests.company import PASSWORD, Company
 
@@ -85,3 +88,56 @@ def test_the_form_offers_nothing_of_another_company(company: Company, other_comp
     assert str(other_company.hr.pk) not in page
     refused = fresh(company.ivan).post(ADDRESS, {"form": "csv", "department": other_company.hr.pk})
     assert "Select a valid choice" in refused.content.decode()
+
+
+def test_every_format_of_the_record_is_offered_in_words(company: Company) -> None:
+    page = fresh(company.ada).get(ADDRESS).content.decode()
+    for form in Format:
+        assert f'<option value="{form.value}">' in page
+    assert set(WORDS) == set(Format)
+
+
+def test_the_filters_of_the_list_are_filled_in(company: Company) -> None:
+    query = {"event": "call:refused", "department": str(company.hr.pk), "person": company.bob.email, "period": "week"}
+    form = fresh(company.ada).get(ADDRESS, query).context["form"]
+    assert form["event"].value() == "call:refused"
+    assert form["department"].value() == str(company.hr.pk)
+    assert form["person"].value() == company.bob.email
+    assert form["since"].value() == (timezone.now() - timedelta(days=7)).date()
+
+
+def test_an_export_is_narrowed_by_person_and_day_the_last_one_included(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("audit.export.RECEIPT_SECONDS", 0.0)
+    record(Entry(event=Event.DOCUMENT_LIVE, organization_id=company.organization.pk, actor_id=company.bob.pk))
+    record(Entry(event=Event.DOCUMENT_LIVE, organization_id=company.organization.pk, actor_id=company.dave.pk))
+    call_command("seal_audit")
+    today = timezone.now().date().isoformat()
+    form = {"form": "jsonl", "person": company.bob.email, "event": "document:live", "since": today, "until": today}
+    archive = zipfile.ZipFile(io.BytesIO(collected(fresh(company.ada).post(ADDRESS, form))))
+    [line] = archive.read("events.jsonl").splitlines()
+    assert json.loads(line)["actor_id"] == str(company.bob.pk)
+
+
+@pytest.mark.parametrize(("person", "words"), [("nobody at all", "Nobody is called"), ("a", "Several people")])
+def test_somebody_who_cannot_be_told_is_asked_for_again(company: Company, person: str, words: str) -> None:
+    page = fresh(company.ada).post(ADDRESS, {"form": "csv", "person": person}).content.decode()
+    assert words in page
+    assert not AuditEvent.objects.filter(actor_id=company.ada.pk, event=Event.EXPORT_BEGUN).exists()
+
+
+def test_the_page_shows_the_last_exports_of_the_own_company(
+    company: Company, other_company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("audit.export.RECEIPT_SECONDS", 0.0)
+    written(company)
+    collected(fresh(company.ada).post(ADDRESS, {"form": "csv", "event": "call:answered"}))
+    [shown] = fresh(company.ivan).get(ADDRESS).context["exports"]
+    assert (shown.event.actor_id, shown.words, shown.filters, shown.events) == (
+        company.ada.pk,
+        "CSV, for a spreadsheet",
+        ["events"],
+        1,
+    )
+    assert fresh(other_company.ada).get(ADDRESS).context["exports"] == []
