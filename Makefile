@@ -82,6 +82,7 @@ audit: $(EVERYTHING) ## looks every package up among the known flaws; says so wh
 bench: $(EVERYTHING) ## speed: the same streams direct from the simulator and through ChatGrid
 	$(PYTHON) -m tests.bench.chat
 	$(PYTHON) -m pytest -p no:randomly -s tests/bench
+	$(PYTHON) -m tests.bench.charts
 
 bench-injection: $(EVERYTHING) ## prompt injection: rates, times and a walk through every page with the texts of TEXTS=folder
 	$(PYTHON) -m tests.bench.injection $(TEXTS)

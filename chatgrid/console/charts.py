@@ -101,7 +101,6 @@ class Chart:
     sentence: str
     names: Sequence[str]
     rows: Sequence[Row]
-    unit: str = ""
     first_column: str = "Day"
     bars: Sequence[Bar] = ()
     strokes: Sequence[Stroke] = ()
@@ -131,7 +130,6 @@ def columns(
         sentence=_sentence_of_columns(labels, sums, unit),
         names=[each.name for each in series],
         rows=_rows(labels, series, unit),
-        unit="" if unit == DOLLARS else unit,
         first_column=first_column,
         bars=_columns(labels, series, steps[-1], unit),
         scale=_scale(steps, unit),
@@ -153,7 +151,6 @@ def lines(
         sentence=_sentence_of_lines(labels, series, unit),
         names=[each.name for each in series],
         rows=_rows(labels, series, unit),
-        unit="" if unit == DOLLARS else unit,
         first_column=first_column,
         strokes=strokes,
         scale=_scale(steps, unit),
@@ -173,7 +170,6 @@ def ranking(title: str, names: Sequence[str], entries: Sequence[Entry], *, unit:
         sentence=_sentence_of_ranking(entries, unit),
         names=names,
         rows=[_ranked(entry, highest, unit) for entry in entries],
-        unit="" if unit == DOLLARS else unit,
         first_column=first_column,
     )
 
@@ -291,7 +287,7 @@ def _rows(labels: Sequence[str], series: Sequence[Series], unit: str) -> list[Ro
 
 
 def _cell(value: Number | None, unit: str) -> str:
-    """A figure of a table, whose unit the head of the table says once."""
+    """A figure of a table, whose title and sentence say the unit."""
     return in_full(value, unit if unit == DOLLARS else "")
 
 

@@ -8,12 +8,19 @@ stand-ins without a signature, because the charts read what was sealed and not h
 from __future__ import annotations
 
 import argparse
+import os
+import secrets
+import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from tests.bench.shelf import product
+from chatgrid.dev.services.stack import running
 
 DAYS = 365
 PEOPLE, DEPARTMENTS = 5_000, 30
@@ -21,6 +28,7 @@ MODELS = ("gpt-6-luna", "gpt-6-sol", "text-embedding-3-small", "gpt-6-terra")
 STEP = 250_000
 SEAL = 20_000
 ROUNDS = 5
+CONTROL = "chatgrid_charts"
 
 # two events a call, spread evenly over the year; the fourth model is asked once in fifty thousand calls
 FILL = f"""
@@ -54,6 +62,27 @@ SEALS = """
     SELECT seal, now(), min(seq), max(seq), sha256('root'), sha256('previous'), sha256('key'),
         sha256('one') || sha256('two') FROM audit_leaf GROUP BY seal ORDER BY seal
 """
+
+
+@contextmanager
+def product() -> Iterator[None]:
+    """ChatGrid with an empty control database and no provider, for as long as the block lasts."""
+    with running() as stack, tempfile.TemporaryDirectory(prefix="chatgrid-bench-") as data:
+        stack.postgres.create_control_database(CONTROL)
+        os.environ |= stack.environment(CONTROL) | {
+            "CHATGRID_ENVIRONMENT": "test",
+            "CHATGRID_SECRET_KEY": secrets.token_urlsafe(50),
+            "CHATGRID_DATA": data,
+            "CHATGRID_ALLOWED_HOSTS": "testserver",
+            "CHATGRID_LOG_LEVEL": "WARNING",
+            "DJANGO_SETTINGS_MODULE": "chatgrid.settings",
+        }
+        import django
+        from django.core.management import call_command
+
+        django.setup()
+        call_command("migrate", database="owner", verbosity=0)
+        yield
 
 
 def say(words: str) -> None:
@@ -127,6 +156,51 @@ def company() -> tuple[Any, list[UUID], list[UUID]]:
     return made, [each.pk for each in people], [each.pk for each in departments]
 
 
+def pages(people: list[UUID], departments: list[UUID]) -> dict[str, str]:
+    """What an auditor asks for, by what it is called in docs/performance.md."""
+    today, record = datetime.now(UTC).date(), "/admin/audit/auditevent/"
+    year = f"since={today - timedelta(days=DAYS - 1)}"
+    return {
+        "charts of 30 days": f"{record}charts/",
+        "charts of 90 days": f"{record}charts/?since={today - timedelta(days=89)}",
+        "charts of a year": f"{record}charts/?{year}",
+        "charts of a year, one model": f"{record}charts/?{year}&model={MODELS[1]}",
+        "charts of a year, one department": f"{record}charts/?{year}&department={departments[0]}",
+        "charts of a year, one person": f"{record}charts/?{year}&person={people[0]}",
+        "list, newest": record,
+        "list, one person": f"{record}?person={people[0]}",
+        "list, one department": f"{record}?department={departments[0]}",
+        "list, refused calls": f"{record}?event=call:refused",
+        "list, ten months back": f"{record}?until={today - timedelta(days=300)}",
+        "list, a model asked once in 50,000 calls": f"{record}?model={MODELS[3]}",
+        "seals": f"{record}seals/",
+    }
+
+
+def ask(auditor: Any, address: str) -> str:
+    """Time and processor time of a page through the whole view, the median of `ROUNDS` after a first one."""
+    from django.core import signals
+    from django.db import close_old_connections, connection
+    from django.test import Client
+
+    client = Client()
+    client.force_login(auditor)
+    signals.request_started.disconnect(close_old_connections)  # the same server process all along: its time is read
+    signals.request_finished.disconnect(close_old_connections)
+    assert client.get(address).status_code == 200
+    busy = _busy(connection)
+    waits = [timed(lambda: client.get(address)) for _ in range(ROUNDS)]
+    spent = (_busy(connection) - busy) / ROUNDS
+    return f"{statistics.median(waits) * 1000:6.0f} ms, of processor time {spent * 1000:4.0f} ms in the database"
+
+
+def _busy(connection: Any) -> float:
+    """Seconds of processor time of the database's process behind this connection (Linux)."""
+    stat = Path(f"/proc/{connection.connection.info.backend_pid}/stat").read_text(encoding="ascii")
+    fields = stat.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--events", type=int, default=1_000_000)
@@ -137,6 +211,9 @@ def main() -> None:
         say(f"{events:,} events written and sealed in {seconds:.0f} s")
         seconds = timed(roll_up)
         say(f"taken into the sums in {seconds:.1f} s: {events / seconds:,.0f} events a second")
+        for name, address in pages(people, departments).items():
+            say(f"{name:44} {ask(made.ada, address)}")
+        say(f"sums that differ from the record: {check()}")
 
 
 if __name__ == "__main__":
