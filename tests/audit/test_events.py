@@ -127,6 +127,8 @@ ELSEWHERE = {
     "record:usage_": "tests/departments/keys/test_usage_check.py",
     "record:leak_closed": "tests/departments/keys/test_usage_check.py",
     "provider:": "tests/departments/keys/test_usage_check.py",
+    "department:rules_changed": "tests/chatgrid/assistant/test_views.py",
+    "trial:": "tests/departments/calls/test_trials.py",
     "record:verified": "tests/chatgrid/console/test_seals_page.py",
     "record:question": "tests/chatgrid/console/test_record_entry.py",
 }

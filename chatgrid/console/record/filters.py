@@ -10,7 +10,6 @@ Rules:
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -52,13 +51,18 @@ GROUPS = {
     "admin": "Console",
     "limit": "Limits",
     "record": "The record",
+    "department": "Departments",
+    "trial": "Trials of a department’s rules",
+    "provider": "OpenAI’s own log",
 }
 
 
 def event_choices() -> list[tuple[str, list[tuple[str, str]]]]:
     """Every event with its sentence, by what it is about."""
-    subjects = groupby(Event.choices, key=lambda choice: choice[0].partition(":")[0])
-    return [(GROUPS.get(subject, subject.capitalize()), list(choices)) for subject, choices in subjects]
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name, sentence in Event.choices:
+        found.setdefault(name.partition(":")[0], []).append((name, sentence))
+    return [(GROUPS.get(subject, subject.capitalize()), choices) for subject, choices in found.items()]
 
 
 def date_field(label: str) -> forms.DateField:
