@@ -27,6 +27,7 @@ from chatgrid.chat import messages
 from chatgrid.chat.citations import Check, check
 from chatgrid.chat.markdown import cited_statements
 from chatgrid.chat.models import Conversation, Message
+from chatgrid.chat.scope import scope_of
 from departments.calls import run
 from departments.calls.answer import ABANDONED, Ending
 from departments.calls.caller import Caller, CallFailed
@@ -70,6 +71,8 @@ class Exchange:
     guarded: Guarded = field(
         default_factory=lambda: Guarded("")
     )  # what was seen in question and passages, once they were looked at
+    scope: dict[str, Any] = field(default_factory=dict)  # what the search is narrowed to (chatgrid/chat/scope.py)
+    problem: str = ""  # what is wrong with the question's form; then it is not asked
     confirmed: bool = False  # warned of a secret in the question, the person sends it all the same
 
     @property
@@ -83,7 +86,13 @@ class Exchange:
 
     async def begin(self) -> Message:
         self.conversation, self.answer = await messages.begin(
-            self.conversation, self.department, self.person, self.question, self.call_id, self.replaced
+            self.conversation,
+            self.department,
+            self.person,
+            self.question,
+            self.call_id,
+            self.replaced,
+            self.scope,
         )
         return self.answer
 
@@ -126,6 +135,7 @@ async def _search(exchange: Exchange) -> list[Found]:
                 exchange.caller,
                 exchange.question,
                 earlier=[text for role, text in exchange.history if role == Message.Role.PERSON],
+                scope=scope_of(exchange.scope),
                 limit=PASSAGES,
             )
     except StoreDown as down:

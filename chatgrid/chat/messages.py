@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -24,14 +25,14 @@ SAVE_SECONDS = 1.5
 HISTORY_MESSAGES = 24
 
 _CONVERSATION = """
-    INSERT INTO chat_conversation (id, department_id, owner_id, title, created_at, updated_at)
-    VALUES (%s, %s, %s, %s, clock_timestamp(), clock_timestamp())
+    INSERT INTO chat_conversation (id, department_id, owner_id, title, scope, created_at, updated_at)
+    VALUES (%s, %s, %s, %s, %s, clock_timestamp(), clock_timestamp())
 """
 _MESSAGE = """
     INSERT INTO chat_message (id, conversation_id, role, text, state, problem, call_id, citations, created_at, alive_at)
     VALUES (%s, %s, %s, %s, %s, '', %s, %s, clock_timestamp(), clock_timestamp())
 """
-_TOUCH = "UPDATE chat_conversation SET updated_at = clock_timestamp() WHERE id = %s"
+_TOUCH = "UPDATE chat_conversation SET updated_at = clock_timestamp(), scope = %s WHERE id = %s"
 _DELETE = "DELETE FROM chat_message WHERE id = %s AND conversation_id = %s"
 _SAVE = "UPDATE chat_message SET text = %s, alive_at = clock_timestamp() WHERE id = %s AND state = 'writing'"
 _FINISH = """
@@ -62,10 +63,11 @@ async def begin(
     question: str,
     call_id: UUID,
     replaced: UUID | None = None,
+    scope: Mapping[str, Any] | None = None,
 ) -> tuple[Conversation, Message]:
     """Write a question and the place of its answer, with the conversation where it is new.
 
-    With `replaced`, the answer of that id makes room and its question stays.
+    With `replaced`, the answer of that id makes room and its question stays. `scope` is what it was narrowed to.
     """
     new = conversation is None
     if conversation is None:
@@ -80,9 +82,10 @@ async def begin(
     )
     async with pipelined_transaction() as held:
         if new:
-            await held.execute(_CONVERSATION, [conversation.pk, department.pk, person.id, conversation.title])
+            whose = [conversation.pk, department.pk, person.id]
+            await held.execute(_CONVERSATION, [*whose, conversation.title, Jsonb(scope or {})])
         else:
-            await held.execute(_TOUCH, [conversation.pk])
+            await held.execute(_TOUCH, [Jsonb(scope or {}), conversation.pk])
         if replaced:
             await held.execute(_DELETE, [replaced, conversation.pk])
         else:

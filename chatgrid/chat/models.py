@@ -15,6 +15,7 @@ class Conversation(models.Model):
     department = models.ForeignKey("departments.Department", on_delete=models.PROTECT, related_name="conversations")
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="conversations")
     title = models.CharField(max_length=TITLE_LENGTH)
+    scope = models.JSONField(default=dict, blank=True, help_text="What its questions are narrowed to: see scope.py.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -26,6 +26,7 @@ from chatgrid.chat.ask import Exchange, ask
 from chatgrid.chat.markdown import BlockStream, source_anchor
 from chatgrid.chat.models import TITLE_LENGTH, Conversation
 from chatgrid.chat.present import SUGGESTIONS, plain, shown_message, shown_messages
+from chatgrid.chat.scope import KINDS, ScopeForm
 from chatgrid.flood import shield
 from departments.access import aaccess_department, access_department, departments_of
 from departments.calls import run
@@ -59,7 +60,8 @@ def home(request: PersonRequest) -> HttpResponse:
 @require_person
 def new(request: PersonRequest, slug: str) -> HttpResponse:
     department = access_department(request.person, slug, Right.CHAT)
-    return _page(request, department, None)
+    form = ScopeForm(request.GET)
+    return _page(request, department, None, scope=form.kept if form.is_valid() else {})
 
 
 @require_GET
@@ -88,6 +90,7 @@ async def ask_in(request: PersonRequest, conversation_id: UUID) -> HttpResponseB
     exchange.conversation = found
     if retry := request.POST.get("retry"):
         await _ask_again(exchange, found, retry)
+        exchange.scope, exchange.problem = found.scope, ""
         exchange.confirmed = True  # this question has been sent before
     exchange.history = await messages.history_of(found)
     if exchange.replaced:
@@ -142,7 +145,13 @@ def delete(request: PersonRequest, conversation_id: UUID) -> HttpResponse:
 def _exchange(request: PersonRequest, department: Department) -> Exchange:
     question = request.POST.get("question", "").replace("\r\n", "\n").strip()
     confirmed = request.POST.get("confirmed") == "1"
-    return Exchange(request.person, department, question, client_address(request), confirmed=confirmed)
+    exchange = Exchange(request.person, department, question, client_address(request), confirmed=confirmed)
+    form = ScopeForm(request.POST)
+    if form.is_valid():
+        exchange.scope = form.kept
+    else:
+        exchange.problem = form.sentence
+    return exchange
 
 
 async def _ask_again(exchange: Exchange, found: Conversation, answer_id: str) -> None:
@@ -161,6 +170,8 @@ def _last_question(history: Iterable[tuple[str, str]]) -> int:
 async def _ask(request: PersonRequest, exchange: Exchange) -> HttpResponseBase:
     if not exchange.question or len(exchange.question) > QUESTION_LENGTH:
         return await _not_asked(request, exchange, 400, "Not sent", TOO_LONG if exchange.question else EMPTY)
+    if exchange.problem:
+        return await _not_asked(request, exchange, 400, "Not sent", exchange.problem)
     text = ask(exchange)
     try:
         await anext(text)
@@ -259,6 +270,7 @@ async def _not_asked(
         status=status,
         refused=refused,
         question=exchange.question,
+        scope=exchange.scope,
     )
 
 
@@ -270,6 +282,7 @@ def _page(
     status: int = 200,
     refused: dict[str, Any] | None = None,
     question: str = "",
+    scope: dict[str, Any] | None = None,
 ) -> HttpResponse:
     request.department = department  # type: ignore[attr-defined]  # the shell shows where the person is
     context = {
@@ -281,6 +294,8 @@ def _page(
         "max_length": QUESTION_LENGTH,
         "refused": refused,
         "question": question,
+        "scope": (found.scope if found else {}) if scope is None else scope,
+        "kinds": KINDS,
         "answer_seconds": settings.ANSWER_SECONDS,
     }
     return render(request, "chat/conversation.html", context, status=status)

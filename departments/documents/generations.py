@@ -15,7 +15,6 @@ A generation is all searched documents cut and embedded in one way (schema/0005_
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,6 +33,7 @@ from departments.documents.chunks import Passage, chunk, embedded_text
 from departments.documents.events import search_entry
 from departments.documents.extract import ExtractionFailed, extract
 from departments.documents.originals import local_copy
+from departments.documents.publishing import tell
 from departments.documents.records import Recipe
 from departments.documents.store import INDEX_FROM, Store
 
@@ -49,7 +49,7 @@ BUSY = "A re-embedding is under way. Wait until it is ready, switch to it, or gi
 NOTHING_KEPT = "There is nothing to go back to: the passages before the last switch are kept until a new one begins."
 NOT_READY = "It is not ready: documents that came meanwhile are read first. Look again in a minute."
 
-logger = logging.getLogger(__name__)
+TASK = "departments.documents.tasks.rebuild"
 
 _STATE = "SELECT * FROM shadow"
 _SHADOW_RECIPE = "SELECT generation, model, dimensions, passage_tokens, passages FROM corpus_shadow"
@@ -153,6 +153,7 @@ async def start(store: Store, caller: Caller, wanted: Recipe) -> None:
         row = await (await held.execute("SELECT open_shadow(%s, %s, %s) AS opened", asked)).fetchone()
         await held.execute(_BEGIN, [row["opened"] if row else 0, caller.person_id, caller.person_name])
         await arecord(search_entry(Event.SEARCH_REBUILD_STARTED, store.department, caller, details))
+    await tell(TASK, store.department)
 
 
 async def switch(store: Store, caller: Caller) -> None:
@@ -161,6 +162,7 @@ async def switch(store: Store, caller: Caller) -> None:
         return
     async with store.connection() as held:
         await held.execute(_REOPEN)
+    await tell(TASK, store.department)
     raise NotNow(NOT_READY)
 
 
@@ -177,7 +179,10 @@ async def undo(store: Store, caller: Caller) -> bool:
         if row is None or row["opened"] is None:
             raise NotNow(NOTHING_KEPT)
         await held.execute(_BEGIN, [row["opened"], caller.person_id, caller.person_name])
-    return await _switch(store, caller, Event.SEARCH_SWITCHED_BACK)
+    if await _switch(store, caller, Event.SEARCH_SWITCHED_BACK):
+        return True
+    await tell(TASK, store.department)
+    return False
 
 
 async def give_up(store: Store, caller: Caller) -> bool:

@@ -13,6 +13,7 @@ import logging
 import time
 from uuid import UUID
 
+from celery import current_app
 from django.conf import settings
 from kombu.exceptions import OperationalError
 
@@ -44,6 +45,15 @@ async def publish_task(department: Department, version_id: UUID) -> None:
     except (OSError, TimeoutError, OperationalError) as error:
         _broker_away_until = time.monotonic() + BROKER_PAUSE_SECONDS
         logger.warning("the broker takes no tasks (%r); the sweep will find document version %s", error, version_id)
+
+
+async def tell(task: str, department: Department) -> None:
+    """Publishes a task about a department, by its name; where the broker takes nothing, the sweep comes again."""
+    try:
+        sending = asyncio.to_thread(current_app.send_task, task, (str(department.pk),), retry=False)
+        await asyncio.wait_for(sending, PUBLISH_SECONDS)
+    except (OSError, TimeoutError, OperationalError) as error:
+        logger.warning("the broker does not take %s (%r); the sweep publishes it again", task, error)
 
 
 def _publish(department_id: str, version_id: str) -> None:

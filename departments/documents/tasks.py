@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
 from uuid import UUID
 
 from celery import shared_task
@@ -20,7 +19,7 @@ from departments.calls.caller import CallEndedEarly, Caller
 from departments.documents import generations, golden
 from departments.documents import ingest as ingesting
 from departments.documents.deletion import finish_deletions
-from departments.documents.publishing import publish_due
+from departments.documents.publishing import publish_due, tell
 from departments.documents.sources import due_sources, synchronise
 from departments.documents.store import StoreDown, open_store
 from departments.loop import run
@@ -139,18 +138,10 @@ async def sweep_department(department: Department) -> list[UUID]:
         for version in await store.fail_exhausted(ingesting.KILLS_WORKERS):
             await ingesting.record_failure(department, version, "kills_workers")
         if await generations.is_due(store):
-            await _tell(rebuild, department)
+            await tell(rebuild.name, department)
         if await golden.is_due(store):
-            await _tell(ask_golden, department)
+            await tell(ask_golden.name, department)
         return await publish_due(store)
-
-
-async def _tell(task: Any, department: Department) -> None:
-    """Tells the workers; where the broker takes nothing, the next sweep does."""
-    try:
-        await asyncio.to_thread(task.apply_async, (str(department.pk),), retry=False)
-    except (OSError, OperationalError) as error:
-        logger.warning("the broker takes no tasks: %r", error)
 
 
 async def _departments(only: UUID | None = None) -> list[Department]:

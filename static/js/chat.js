@@ -4,6 +4,7 @@ import { dress, startCitations } from "./answers.js";
 import { readEvents } from "./events.js";
 
 const NEAR_END = 96; // px: who is this close to the end wants to stay there
+const SCOPE = new Set(["document", "title", "kind", "since", "until"]);
 const WHY_BROKEN = "The connection broke off. What was written so far is kept.";
 
 const byId = (id) => document.getElementById(id);
@@ -115,6 +116,8 @@ class Exchange {
 
   async run() {
     const body = new URLSearchParams({ ...this.fields, csrfmiddlewaretoken: token() });
+    // what the search is narrowed to; a question that is asked again keeps what it had
+    if (!this.fields.retry) for (const [name, value] of new FormData(composer)) if (SCOPE.has(name)) body.append(name, value);
     const response = await fetch(askUrl, { method: "POST", body, headers: { Accept: "text/event-stream" } });
     const streams = response.headers.get("Content-Type")?.startsWith("text/event-stream");
     if (!response.ok || !streams) return problemOf(response);

@@ -77,6 +77,7 @@ async def _measure(measured: Corpus, source: Vectors, passages: int) -> None:
             asked += [(random.choice(sentences), _mixed(seeds, 1)[0]) for _ in range(QUESTIONS - len(asked))]
             await _recall(store, [vector for _, vector in asked])
             await _latency(store, recipe, asked, "alone")
+            await _server_time(store, recipe, asked[:50])
             publishing = asyncio.create_task(_publish_forever(department, person, sentences))
             await _latency(store, recipe, asked, "while documents are published")
             publishing.cancel()
@@ -186,6 +187,30 @@ async def _latency(store: Store, recipe: Recipe, asked: list[tuple[str, list[flo
             if not warming:
                 times.append((time.perf_counter() - started) * 1000)
     print(f"  fused search {when}: p50 / p99 {percentile(times, 50):.1f} / {percentile(times, 99):.1f} ms", flush=True)
+
+
+async def _server_time(store: Store, recipe: Recipe, asked: list[tuple[str, list[float]]]) -> None:
+    """What of it is spent in PostgreSQL: planning and execution as the server itself counts them."""
+    from pgvector import HalfVector
+
+    from departments.documents import search
+
+    times = []
+    async with store.connection() as held, held.transaction():
+        await held.execute(search._SET_REACH, [str(search.index_reach(recipe.passages))])
+        for text, vector in asked:
+            values = {"question": text, "vector": HalfVector(vector), "reach": search.TEXT_REACH}
+            values |= {"weight": search.VECTOR_WEIGHT, "candidates": search.CANDIDATES, "wanted": 18}
+            statement = b"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) " + search._STATEMENTS["", False]
+            [row] = await (await held.execute(statement, values)).fetchall()
+            [plan] = row["QUERY PLAN"]
+            times.append((plan["Planning Time"], plan["Execution Time"]))
+    planning, execution = ([each[part] for each in times] for part in (0, 1))
+    print(
+        f"  in the server: planning p50 {percentile(planning, 50):.1f} ms, execution p50 / p99 "
+        f"{percentile(execution, 50):.1f} / {percentile(execution, 99):.1f} ms",
+        flush=True,
+    )
 
 
 async def _publish_forever(department: Any, person: Any, sentences: list[str]) -> None:
