@@ -41,6 +41,7 @@ RATES = {
     "sign_in": "30/m",
     "more": "20/m",
     "download": "120/m",
+    "preview": "240/m",  # pages of a document as pictures, fetched as a person scrolls
     "report": "60/m",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import groupby
 
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
@@ -24,6 +25,20 @@ class ShownPassage:
     heading: str
     place: str
     text: str
+    page: int | None = None
+
+    @property
+    def number(self) -> int:
+        """As people count, and as the outline on the page says."""
+        return self.ordinal + 1
+
+
+@dataclass(frozen=True)
+class PassageGroup:
+    """Passages that stand on one page, beside which its picture is shown; `page` is None for other kinds of file."""
+
+    page: int | None
+    passages: list[ShownPassage]
 
 
 @dataclass(frozen=True)
@@ -65,10 +80,18 @@ def shown_passages(passages: Iterable[StoredPassage]) -> list[ShownPassage]:
                 heading=new_heading if new_heading != heading else "",
                 place=new_place if new_place != place else "",
                 text=passage.text,
+                page=passage.locator.get("page"),
             )
         )
         heading, place = new_heading, new_place
     return shown
+
+
+def grouped(passages: Iterable[ShownPassage], *, with_pages: bool) -> list[PassageGroup]:
+    """Passages by the page they stand on, in order; all in one group where there are no pages to show."""
+    if not with_pages:
+        return [PassageGroup(None, list(passages))]
+    return [PassageGroup(page, list(those)) for page, those in groupby(passages, key=lambda each: each.page)]
 
 
 def heading_of(path: Sequence[str]) -> str:

@@ -30,5 +30,6 @@ urlpatterns = [
     path("d/<slug:slug>/documents/<uuid:document_id>/retry", acts.retry, name="retry"),
     path("d/<slug:slug>/documents/<uuid:document_id>/cancel", acts.cancel, name="cancel"),
     path("d/<slug:slug>/documents/<uuid:document_id>/review-day", acts.review_day, name="review_day"),
+    path("d/<slug:slug>/documents/<uuid:document_id>/page/<uuid:version_id>/<int:number>.png", views.page, name="page"),
     path("d/<slug:slug>/documents/<uuid:document_id>/original/<uuid:version_id>", views.original, name="original"),
 ]

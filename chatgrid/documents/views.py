@@ -28,17 +28,21 @@ from chatgrid.documents.common import (
     number_in,
     with_store,
 )
-from chatgrid.documents.present import Pager, shown_passages
+from chatgrid.documents.present import Pager, grouped, shown_passages
 from chatgrid.flood import shield
 from departments.access import NotFound, aaccess_department
-from departments.documents.originals import open_original
+from departments.documents.extracted import ExtractionFailed
+from departments.documents.originals import local_copy, open_original
+from departments.documents.preview import draw_page, has_pages
 from departments.documents.records import DocumentDetail, DocumentVersion, StoredPassage
-from departments.documents.store import open_store
+from departments.documents.store import StoreDown, open_store
 from departments.http import PersonRequest, client_address, require_person
 from departments.models import Department
 from departments.roles import Right
 
 PASSAGES_SHOWN = 400
+TEXT_KINDS = frozenset({"markdown", "text", "csv", "json", "html", "eml"})
+SOURCE_BYTES = 200_000
 PIECE = 256 * 1024  # bytes of a download that are in memory
 
 
@@ -59,10 +63,35 @@ def detail(request: PersonRequest, slug: str, document_id: UUID) -> HttpResponse
         "version": version,
         "current": next((each for each in found.versions if each.is_current), None),
         "passages": shown_passages(passages),
+        "groups": grouped(shown_passages(passages), with_pages=has_pages(version)),
+        "source_text": async_to_sync(_source_text)(version),
         "pager": Pager(offset, PASSAGES_SHOWN, version.passages),
         "query": f"version={version.id}&",
     }
     return render(request, "documents/detail.html", context)
+
+
+@require_GET
+@require_person
+@shield("preview")
+@with_store
+async def page(request: PersonRequest, slug: str, document_id: UUID, version_id: UUID, number: int) -> HttpResponseBase:
+    """A page of the original as a picture, with the passages outlined."""
+    department = await aaccess_department(request.person, slug, Right.READ_DOCUMENTS)
+    found = await get_document(department, document_id)
+    version = next((each for each in found.versions if each.id == version_id), None)
+    if version is None:
+        raise NotFound(NO_DOCUMENT)
+    try:
+        async with open_store(department) as store:
+            picture = await draw_page(store, version, number)
+    except (ExtractionFailed, FileNotFoundError):
+        picture = None
+    if picture is None:
+        raise NotFound("There is no such page.")
+    response = HttpResponse(picture, content_type="image/png")
+    response.headers["Cache-Control"] = "private, max-age=3600"
+    return response
 
 
 @require_GET
@@ -84,6 +113,21 @@ async def original(request: PersonRequest, slug: str, document_id: UUID, version
     response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
+
+
+async def _source_text(version: DocumentVersion) -> str:
+    """The file itself where it is text that a person can read; empty for other kinds and large ones."""
+    if version.kind not in TEXT_KINDS or version.bytes > SOURCE_BYTES:
+        return ""
+    try:
+        return await asyncio.to_thread(_read_text, version.original_key)
+    except (StoreDown, FileNotFoundError):
+        return ""  # the passages are there all the same
+
+
+def _read_text(key: str) -> str:
+    with local_copy(key) as path:
+        return path.read_bytes().decode("utf-8", "replace").replace("\x00", "")
 
 
 async def _list_passages(

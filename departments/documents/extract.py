@@ -78,10 +78,11 @@ def extract(
             "tesseract": shutil.which("tesseract"),
             "languages": ocr_languages,
         }
-        return _run(file, json.dumps(job), limits, child)
+        return _understand(*run_child(file, json.dumps(job), limits, child))
 
 
-def _run(file: BinaryIO, job: str, limits: Limits, child: str) -> Extracted:
+def run_child(file: BinaryIO, job: str, limits: Limits, child: str) -> tuple[bytes, int]:
+    """What a fresh child with nothing but the file at hand answers, and its exit code. Raises ExtractionFailed."""
     process = subprocess.Popen(
         [sys.executable, "-s", "-P", "-m", child, job],
         stdin=file,
@@ -98,7 +99,7 @@ def _run(file: BinaryIO, job: str, limits: Limits, child: str) -> Extracted:
         raise ExtractionFailed(Reason.TIMEOUT) from error
     finally:
         _kill_group(process)
-    return _understand(answer, process.returncode)
+    return answer, process.returncode
 
 
 def _environment() -> dict[str, str]:

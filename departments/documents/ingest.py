@@ -280,7 +280,7 @@ async def _embed(store: Store, claim: Claim, text: Text, recipe: Recipe) -> None
 
 def _extract(version: DocumentVersion) -> Extracted:
     with local_copy(version.original_key) as path:
-        return extract(path, version.filename)
+        return extract(path, version.filename, ocr_languages=settings.OCR_LANGUAGES)
 
 
 def _labels(extracted: Extracted) -> list[str]:

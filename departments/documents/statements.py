@@ -112,6 +112,10 @@ PASSAGES = """
     )
     ORDER BY ordinal OFFSET %(offset)s LIMIT %(limit)s
 """
+PASSAGES_ON_PAGE = """
+    SELECT ordinal, text FROM passage
+    WHERE version_id = %s AND locator->>'page' = %s ORDER BY ordinal LIMIT 100
+"""
 PASSAGE = """
     SELECT
         passage.version_id, passage.generation, passage.ordinal, passage.text, passage.heading_path, passage.locator,

@@ -104,6 +104,9 @@ MATRIX: dict[str, Row] = {
         lambda things: [*document(things), things.version_id],
         {"alice": 200, "bob": 200, "carol": 200, "stranger": 503},
     ),
+    "documents:page": Row(  # the document is no PDF: whoever may read it gets as far as that
+        "get", lambda things: [*document(things), things.version_id, 1], {"stranger": 503}
+    ),
     "documents:upload": Row("post", slug, {"alice": 400, "bob": 403, "carol": 403, "stranger": 403}),
     "documents:retry": Row("post", document, {"alice": 302, "bob": 403, "carol": 403, "stranger": 403}),
     "assistant:rules": Row("get", slug, HR_MEMBERS),

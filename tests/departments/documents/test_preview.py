@@ -1,0 +1,130 @@
+"""Pages of a PDF as pictures with outlined passages, drawn where a file can do no harm; OCR with the real tool."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.urls import reverse
+from fpdf import FPDF
+from PIL import Image, ImageDraw, ImageFont
+
+from departments.documents import preview
+from departments.documents.extract import Limits, extract
+from departments.documents.extracted import ExtractionFailed
+from departments.documents.ingest import accept_upload, ingest_version
+from departments.documents.records import State
+from departments.models import Department
+from tests.company import Company, signed_in
+from tests.departments.documents import files
+from tests.departments.documents.shelf import LEAVE, add, ready, version_of
+from tests.provider import Provider
+
+INK = (11, 107, 91)
+
+
+@pytest.fixture
+def hr(company: Company, provider: Provider) -> Department:
+    return ready(company.hr)
+
+
+def stored(folder: Path, content: bytes) -> Path:
+    path = folder / "file"
+    path.write_bytes(content)
+    return path
+
+
+def outlined(picture: bytes) -> list[tuple[int, int]]:
+    """The points of a picture that have the colour of an outline."""
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    return [(x, y) for x in range(image.width) for y in range(image.height) if image.getpixel((x, y)) == INK]
+
+
+def test_a_passage_is_outlined_where_it_stands_on_its_page(tmp_path: Path) -> None:
+    path = stored(tmp_path, files.long_pdf(2))
+    plain = preview.draw(path, 2, [])
+    assert outlined(plain) == []
+    around = outlined(preview.draw(path, 2, [(4, "Only page 2 says two.\n\nAnd a line that fills it.")]))
+    assert around
+    elsewhere = outlined(preview.draw(path, 2, [(4, "This stands on no page at all, wherever one looks for it.")]))
+    assert elsewhere == []
+    top = min(y for _, y in around)
+    assert 0 < top < Image.open(io.BytesIO(plain)).height / 2
+
+
+@pytest.mark.parametrize("content", [files.locked_pdf(), b"%PDF-1.7 and then nothing", b"not a pdf"])
+def test_what_cannot_be_drawn_is_an_error_and_no_picture(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(ExtractionFailed):
+        preview.draw(stored(tmp_path, content), 1, [])
+
+
+def test_a_page_that_is_not_there_and_a_strip_of_a_page_do_no_harm(tmp_path: Path) -> None:
+    with pytest.raises(ExtractionFailed):
+        preview.draw(stored(tmp_path, files.long_pdf(1)), 9, [])
+    paper = FPDF(format=(10, 5000))
+    paper.add_page()
+    strip = Image.open(io.BytesIO(preview.draw(stored(tmp_path, bytes(paper.output())), 1, [])))
+    assert strip.width * strip.height <= 2 * preview.PIXELS_WIDE**2
+
+
+def test_what_the_child_says_is_checked_to_be_a_picture(tmp_path: Path) -> None:
+    for lie in (b"", b"{}", b"[1]", b'{"png": "AAAA"}', b'{"png": 1}', b"[" * 100_000):
+        with pytest.raises(ExtractionFailed):
+            preview._picture(lie, 0)
+
+
+async def test_a_page_is_shown_to_members_and_to_nobody_else(company: Company, hr: Department) -> None:
+    content = files.pdf()
+    from django.core.files.uploadedfile import SimpleUploadedFile
+
+    version = (await accept_upload(hr, company.alice, "leave.pdf", SimpleUploadedFile("leave.pdf", content))).version
+    await ingest_version(hr, version.id)
+    assert (await version_of(hr, version.id)).state is State.LIVE
+
+    def page(number: int) -> str:
+        return reverse("documents:page", args=["hr", version.document_id, version.id, number])
+
+    bob, dave = await signed_in(company.bob), await signed_in(company.dave)
+    shown = await bob.get(page(1))
+    assert (shown.status_code, shown["Content-Type"]) == (200, "image/png")
+    assert outlined(shown.content)
+    assert [(await bob.get(page(number))).status_code for number in (0, 3, 9_999_999)] == [404] * 3
+    assert (await dave.get(page(1))).status_code == 404
+    detail = await bob.get(reverse("documents:detail", args=["hr", version.document_id]))
+    assert page(1) in detail.content.decode()
+
+
+async def test_a_text_shows_the_file_itself_escaped(company: Company, hr: Department) -> None:
+    version = await add(hr, company.alice, LEAVE + "\n<script>alert(1)</script>\n")
+    client = await signed_in(company.bob)
+    page = (await client.get(reverse("documents:detail", args=["hr", version.document_id]))).content.decode()
+    assert "The file as it was uploaded" in page
+    assert "## Carry over" in page
+    assert "<script>alert" not in page
+
+
+@pytest.mark.skipif(shutil.which("tesseract") is None, reason="install tesseract-ocr to see it")
+def test_a_scan_is_read_by_the_real_tesseract(tmp_path: Path) -> None:
+    text = extract(stored(tmp_path, scan("Everybody has thirty days of leave")), "scan.pdf", Limits())
+    assert text.pages == 1
+    assert "thirty days of leave" in " ".join(block.text for block in text.blocks)
+
+
+def test_without_tesseract_a_scan_says_plainly_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ExtractionFailed, match=r"Run text recognition \(OCR\)"):
+        extract(stored(tmp_path, scan("Nobody reads this")), "scan.pdf", Limits())
+
+
+def scan(words: str) -> bytes:
+    """A PDF that is a picture of words."""
+    picture = Image.new("RGB", (1700, 500), "white")
+    font: Any = ImageFont.load_default(size=72)
+    ImageDraw.Draw(picture).text((80, 180), words, fill="black", font=font)
+    paper = FPDF(orientation="landscape")
+    paper.add_page()
+    paper.image(picture, x=10, y=10, w=260)
+    return bytes(paper.output())
