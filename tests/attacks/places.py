@@ -104,6 +104,7 @@ async def _values(company: Company, answer: Message, version: DocumentVersion) -
         "source_id": uuid4(),
         "question_id": question.id,
         "trial_id": trial.pk,
+        "number": 1,
     }
 
 

@@ -63,10 +63,13 @@ async def test_r01_another_persons_object_looks_like_one_that_never_was(route: R
 
 
 async def test_r02_a_child_of_somebody_else_below_a_parent_of_ones_own_is_not_there(shared: Loot, own: Loot) -> None:
-    assert [route.name for route in NESTED] == ["documents:original"], "write a row for each new nested route"
+    nested = {route.name for route in NESTED}
+    assert nested == {"documents:original", "documents:page"}, "write a row for each new nested route"
     client = await signed_in(own.company.alice)
     original = reverse("documents:original", args=["hr", own.document_id, shared.version_id])
     assert (await send(client, "get", original))[0] == 404
+    drawn = reverse("documents:page", args=["hr", own.document_id, shared.version_id, 1])
+    assert (await send(client, "get", drawn))[0] == 404
     page = reverse("documents:detail", args=["hr", own.document_id])
     assert (await send(client, "get", f"{page}?version={shared.version_id}"))[0] == 404
     bob = await signed_in(own.company.bob)
