@@ -40,7 +40,9 @@ class Route:
         return any(self.placeholders.values())
 
     def address(self, values: dict[str, Any]) -> str:
-        return reverse(self.name, kwargs={name: values[name] for name in self.placeholders})
+        """The route to these things; what nobody has is an id that never was, and a number is the first."""
+        others = {name: uuid4() if is_id else 1 for name, is_id in self.placeholders.items()}
+        return reverse(self.name, kwargs={name: values.get(name, other) for name, other in others.items()})
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,8 @@ async def _values(company: Company, answer: Message, version: DocumentVersion) -
         "call_id": answer.call_id,
         "document_id": version.document_id,
         "version_id": version.id,
-        "source_id": uuid4(),
         "question_id": question.id,
         "trial_id": trial.pk,
-        "number": 1,
     }
 
 
