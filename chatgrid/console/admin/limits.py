@@ -77,7 +77,7 @@ class ScopeFilter(admin.SimpleListFilter):
 @admin.register(Limit, site=site)
 class LimitAdmin(ConsoleAdmin):
     form = LimitForm
-    list_display = ("scope", "tokens", "requests", "each_tokens", "each_requests", "reason", "changed_at")
+    list_display = ("scope", "tokens", "requests", "each_tokens", "each_requests", "reason", "changed")
     list_filter = (ScopeFilter, DepartmentFilter)
     list_select_related = ("organization", "department", "person")
     search_fields = ("department__name", "person__name", "person__email", "reason")
@@ -172,6 +172,10 @@ class LimitAdmin(ConsoleAdmin):
     @admin.display(description="each: requests", ordering="person_requests_per_minute")
     def each_requests(self, limit: Limit) -> str:
         return _number(limit.person_requests_per_minute)
+
+    @admin.display(description="changed (UTC)", ordering="changed_at")
+    def changed(self, limit: Limit) -> str:
+        return f"{limit.changed_at:%Y-%m-%d}"
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         limit = self.get_object(request, unquote(object_id))

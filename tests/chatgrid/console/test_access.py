@@ -8,26 +8,15 @@ import pytest
 from django.test import AsyncClient
 from django.urls import reverse
 
-from audit.models import LegalHold
 from chatgrid.accounts.models import User
 from departments.limits.models import Limit
 from departments.models import Department, Membership, Organization
+from tests.chatgrid.console.rows import LISTED, STOCK, row_of
 from tests.company import Company, freshly_signed_in, give_key, set_limit, signed_in
 
-LISTS = (
-    "accounts_user",
-    "departments_membership",
-    "departments_department",
-    "departments_organization",
-    "keys_keyreference",
-    "keys_adminkeyreference",
-    "keys_rotation",
-    "keys_keyaccess",
-    "limits_limit",
-    "audit_auditevent",
-    "audit_legalhold",
-    "calls_cataloguemodel",
-)
+LISTS = tuple(LISTED)
+# rows that belong to no company: the same for all
+OF_NOBODY = {"calls_cataloguemodel"}
 # page -> whether an auditor may open it, too
 PAGES = {
     "accounts_user_add": False,
@@ -51,15 +40,16 @@ def operator() -> User:
 def objects_of(company: Company) -> dict[str, object]:
     """One object of each kind, by the name of its page."""
     give_key(company.hr)
-    return {
+    known = {
         "accounts_user": company.bob.pk,
         "departments_membership": Membership.objects.filter(department=company.hr).first().pk,
         "departments_department": company.hr.pk,
         "departments_organization": company.organization.pk,
         "keys_keyreference": company.hr.key.pk,
         "limits_limit": set_limit(company, department=company.hr, tokens_per_day=9).pk,
-        "audit_legalhold": LegalHold.objects.create(organization_id=company.organization.pk, reason="Case 9").pk,
     }
+    others = {name for name in STOCK if name not in known and name not in OF_NOBODY}
+    return known | {name: row_of(name, company).pk for name in others}
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -115,7 +105,7 @@ async def test_posting_to_an_object_of_another_company_finds_nothing(company: Co
         for page in ("change", "delete"):
             address = reverse(f"admin:{name}_{page}", args=[pk])
             response = await (await signed_in(other_company.ivan)).post(address, {"post": "yes", "reason": "mine now"})
-            assert response.status_code == 404, (name, page)
+            assert response.status_code in {404, 405}, (name, page)  # 405: a page that is only read
     assert Limit.objects.filter(pk=ours["limits_limit"]).exists()
 
 
@@ -126,7 +116,7 @@ async def test_an_auditor_looks_and_changes_nothing(company: Company) -> None:
         assert b'name="_save"' not in page.content, name
         for action in ("change", "delete"):
             response = await client.post(reverse(f"admin:{name}_{action}", args=[pk]), {"post": "yes", "name": "Mine"})
-            assert response.status_code == 403, (name, action)
+            assert response.status_code in {403, 405}, (name, action)  # 405: a page that is only read
     provision = reverse("admin:departments_department_provision", args=[company.hr.pk])
     assert (await client.post(provision)).status_code == 403
     listing = reverse("admin:accounts_user_changelist")
