@@ -39,6 +39,9 @@ class HoldForm(ConsoleForm):
 class LegalHoldAdmin(ConsoleAdmin):
     form = HoldForm
     list_display = ("reason", "set_by", "set_at", "state")
+    list_filter = (("lifted_at", admin.EmptyFieldListFilter),)
+    search_fields = ("reason", "set_by")
+    search_help_text = "Reason or who set it"
     ordering = ("-set_at",)
     change_form_template = "admin/audit/legalhold/change_form.html"
 
