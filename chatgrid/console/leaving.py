@@ -71,8 +71,10 @@ def running_calls(person: User) -> Sequence[object]:
 
 def keys_in_sight(person: User) -> list[str]:
     """Departments whose keys this person could have seen or changed."""
-    rows = KeyAccess.objects.filter(person=person, department__key__isnull=False)
-    named = set(rows.values_list("department__name", flat=True))
+    rows = KeyAccess.objects.filter(person=person)
+    named = set(rows.filter(department__key__isnull=False).values_list("department__name", flat=True))
+    if rows.filter(department=None).exists():
+        named.add("the company’s admin key")
     if person.role == OrganizationRole.IT and person.is_active:  # rows of IT are brought up to date by the clock
         own = Department.objects.filter(organization=person.organization_id, key__isnull=False)
         named |= set(own.values_list("name", flat=True))
@@ -137,7 +139,7 @@ class Receipt:
 
     @cached_property
     def rotations(self) -> list[Rotation]:
-        rows = Rotation.objects.filter(pk__in=self.departure.rotations).select_related("department")
+        rows = Rotation.objects.filter(pk__in=self.departure.rotations).select_related("department", "organization")
         return list(rows.order_by("department__name"))
 
     @cached_property
@@ -179,4 +181,4 @@ class Receipt:
         words = rotation.get_result_display() if rotation.closed_at else f"On its way: {rotation.get_step_display()}"
         if rotation.problem and not rotation.closed_at:
             words = f"{words}. {rotation.problem}"
-        return Step(f"Key of {rotation.department}", words, rotation.closed_at is not None)
+        return Step(f"Key of {rotation.place}", words, rotation.closed_at is not None)

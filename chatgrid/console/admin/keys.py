@@ -12,7 +12,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -72,6 +72,11 @@ class KeyReferenceAdmin(ConsoleAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[KeyReference]:
+        under_way = Rotation.objects.filter(what=Rotation.What.KEY, closed_at=None)
+        rows: QuerySet[KeyReference] = super().get_queryset(request)
+        return rows.prefetch_related(Prefetch("department__rotations", under_way, to_attr="exchanges_open"))
+
     @admin.display(description="age", ordering="installed_at")
     def age(self, key: KeyReference) -> str:
         return timesince(key.installed_at, timezone.now(), depth=1)
@@ -82,7 +87,7 @@ class KeyReferenceAdmin(ConsoleAdmin):
 
     @admin.display(description="under way")
     def under_way(self, key: KeyReference) -> str:
-        rotation = Rotation.objects.filter(department=key.department_id, what=Rotation.What.KEY, closed_at=None).first()
+        rotation = next(iter(key.department.exchanges_open), None)  # type: ignore[attr-defined]
         return rotation.get_step_display() if rotation else "-"
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:

@@ -57,7 +57,12 @@ def finding(company: Company) -> Finding:
 def rotation(company: Company) -> Rotation:
     now, place = timezone.now(), department(company)
     return Rotation.objects.create(
-        department=place, trigger="button", started_at=now, step_since=now, secret_name=str(place.pk)
+        organization=company.organization,
+        department=place,
+        trigger="button",
+        started_at=now,
+        step_since=now,
+        secret_name=str(place.pk),
     )
 
 
@@ -89,7 +94,7 @@ ROWS: dict[type[Model], Callable[[Company], Model]] = {
     Departure: departure,
     Finding: finding,
     KeyAccess: lambda company: KeyAccess.objects.create(
-        department=department(company), person=person(company), how="pasted"
+        organization=company.organization, department=department(company), person=person(company), how="pasted"
     ),
     KeyReference: key,
     LegalHold: lambda company: LegalHold.objects.create(
