@@ -17,6 +17,7 @@ from chatgrid.accounts.models import User
 from chatgrid.console.models import Departure
 from chatgrid.console.site import site
 from departments.calls.models import CatalogueModel
+from departments.documents.models import DocumentSource
 from departments.keys.models import AdminKeyReference, Finding, KeyReference, ProviderProject
 from departments.keys.rotation_models import KeyAccess, Rotation
 from departments.limits.models import Limit
@@ -92,6 +93,9 @@ ROWS: dict[type[Model], Callable[[Company], Model]] = {
     ),
     Department: department,
     Departure: departure,
+    DocumentSource: lambda company: DocumentSource.objects.create(
+        department=department(company), name="Policies", kind="folder", place="files"
+    ),
     Finding: finding,
     KeyAccess: lambda company: KeyAccess.objects.create(
         organization=company.organization, department=department(company), person=person(company), how="pasted"
