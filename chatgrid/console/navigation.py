@@ -17,6 +17,7 @@ from audit.models import AuditEvent, LegalHold
 from chatgrid.accounts.models import User
 from chatgrid.console.models import Departure
 from departments.calls.models import CatalogueModel
+from departments.documents.models import DocumentSource
 from departments.keys.models import AdminKeyReference, Finding, KeyReference, ProviderProject
 from departments.keys.rotation_models import KeyAccess, Rotation
 from departments.limits.models import Limit
@@ -54,7 +55,7 @@ SECTIONS: Sequence[Section] = (
     Section(1, "Server only", "console", (CatalogueModel,)),
     Section(2, "Keys", "lock", (KeyReference, AdminKeyReference, KeyAccess)),
     Section(3, "Projects", "copy", (ProviderProject, Finding)),
-    Section(4, "Departments", "files", (Department, Organization)),
+    Section(4, "Departments", "files", (Department, DocumentSource, Organization)),
     Section(5, "Record", "check", RECORD),
     Section(6, "Limits", "clock", (Limit,)),
     Section(7, "Rotation", "retry", (Rotation,)),

@@ -28,6 +28,7 @@ from chatgrid.console.fresh import confirmation_of
 from chatgrid.console.models import Departure
 from chatgrid.console.scope import viewer_of
 from departments.calls.models import CatalogueModel
+from departments.documents.models import DocumentSource
 from departments.http import client_address
 from departments.keys.models import AdminKeyReference, Finding, KeyReference, ProviderProject
 from departments.keys.rotation_models import KeyAccess, Rotation
@@ -81,6 +82,7 @@ KINDS: dict[type[Model], Kind] = {
         ),
     ),
     User: Kind("person", ("name", "email", "role", "is_active")),
+    DocumentSource: Kind("source", ("department", "name", "kind", "place", "path", "minutes", "is_active")),
     Departure: Kind("departure", ("reason",)),
     Membership: Kind("membership", ("user", "department", "role")),
     Limit: Kind(

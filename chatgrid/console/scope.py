@@ -18,6 +18,7 @@ from audit.models import AuditEvent, LegalHold
 from chatgrid.accounts.models import User
 from chatgrid.console.models import ControlProof, Departure
 from departments.calls.models import CatalogueModel
+from departments.documents.models import DocumentSource
 from departments.keys.models import AdminKeyReference, Finding, KeyReference, ProviderProject
 from departments.keys.rotation_models import KeyAccess, Rotation
 from departments.limits.models import Limit, Reservation
@@ -44,6 +45,7 @@ PATHS: dict[type[Model], str | None] = {
     LegalHold: "organization_id",
     ControlProof: "organization",
     Departure: "organization",
+    DocumentSource: "department__organization",
     CatalogueModel: None,
 }
 

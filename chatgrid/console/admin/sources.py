@@ -6,13 +6,13 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
 
 from chatgrid.console.admin.base import ConsoleAdmin, ConsoleForm
 from chatgrid.console.scope import may_change
 from chatgrid.console.site import site
-from departments.documents.models import DocumentSource, places_of
+from departments.documents.models import DocumentSource, SourceRun, places_of
 
 
 class SourceForm(ConsoleForm):
@@ -44,9 +44,10 @@ class SourceAdmin(ConsoleAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DocumentSource]:
         rows: QuerySet[DocumentSource] = super().get_queryset(request).select_related("department")
-        return rows
+        latest = Prefetch("runs", SourceRun.objects.order_by("-started_at")[:1], to_attr="latest_runs")
+        return rows.prefetch_related(latest)
 
     @admin.display(description="last run")
     def last_run(self, source: DocumentSource) -> str:
-        run = source.runs.first()
+        run = next(iter(source.latest_runs), None)  # type: ignore[attr-defined]
         return f"{run.started_at:%Y-%m-%d %H:%M}: {run.sentence or 'done'}" if run else "none yet"
