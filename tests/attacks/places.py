@@ -19,6 +19,7 @@ from departments.calls.models import Trial
 from departments.documents import golden
 from departments.documents.rows import DocumentVersion
 from departments.documents.store import open_store
+from departments.limits.models import MoreAsked
 from tests.company import Company, make_company
 from tests.departments.documents.shelf import LEAVE, TRAVEL, add, ready
 
@@ -94,6 +95,9 @@ async def _values(company: Company, answer: Message, version: DocumentVersion) -
     trial = Trial.objects.create(
         department=department, started_by=company.alice.pk, started_by_name="Alice", model="gpt-6-luna", budget=1
     )
+    asked = MoreAsked.objects.create(
+        organization=company.organization, department=department, person=company.bob, reason="Year's end"
+    )
     async with open_store(department) as store:
         await golden.add(store, Caller(company.alice.pk, "Alice", ""), "How long is leave?", version.document_id, "")
         (question,) = await golden.list_questions(store)
@@ -105,6 +109,7 @@ async def _values(company: Company, answer: Message, version: DocumentVersion) -
         "version_id": version.id,
         "question_id": question.id,
         "trial_id": trial.pk,
+        "asked_id": asked.pk,
     }
 
 
