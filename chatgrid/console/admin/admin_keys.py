@@ -92,7 +92,7 @@ class AdminKeyReferenceAdmin(ConsoleAdmin):
     ) -> Any:
         key: AdminKeyReference = self.get_object(request, unquote(object_id or ""))
         history = list(admin_key_of(key.organization).rotations()[:20])
-        shown = {"rotations": history, "title": f"The admin key of {key.organization}"}
+        shown = {"rotations": history, "subtitle": f"The admin key of {key.organization}"}
         return super().changeform_view(request, object_id, form_url, {**shown, **(extra_context or {})})
 
     def get_urls(self) -> list[Any]:

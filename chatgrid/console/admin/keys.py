@@ -103,7 +103,7 @@ class KeyReferenceAdmin(ConsoleAdmin):
         password = store_password_of(department)
         shown = {
             "standing": standing_of(department),
-            "title": f"The key of {department}",
+            "subtitle": f"The key of {department}",
             "password_rotations": list(password.rotations()[:5]) if department.store_ready else [],
             "store_department": department if department.store_ready else None,
         }

@@ -108,7 +108,7 @@ class RotationAdmin(ConsoleAdmin):
         events = AuditEvent.objects.filter(subject_kind="rotation", subject_id=str(rotation.pk)).order_by("at")
         shown = {
             "events": list(events[:100]),
-            "title": f"Exchange: {rotation.place}",
+            "subtitle": f"Exchange: {rotation.place}",
             "may_act": may_change(request.user) and rotation.closed_at is None,
         }
         return super().changeform_view(request, object_id, form_url, {**shown, **(extra_context or {})})
