@@ -40,7 +40,13 @@ NEEDED_MEGABYTES = 500
 READY_SECONDS = 90.0
 STREAM_SECONDS = 5  # how long an answer that is being written may go on after Ctrl-C
 
-KEPT_FROM_WEB = {"CHATGRID_OWNER_DATABASE_URL", "CHATGRID_SEALER_DATABASE_URL", "CHATGRID_RETENTION_DATABASE_URL"}
+OWNER_URL = "CHATGRID_OWNER_DATABASE_URL"
+# the addresses of roles that can do more than the application's, and the process that has the use of each
+ROLE_URLS = {
+    OWNER_URL: "",
+    "CHATGRID_SEALER_DATABASE_URL": "sealer",
+    "CHATGRID_RETENTION_DATABASE_URL": "worker",
+}
 DATABASE_URLS = ("CHATGRID_DATABASE_URL", "CHATGRID_OWNER_DATABASE_URL", "CHATGRID_PROVISIONER_URL")
 
 
@@ -253,16 +259,26 @@ def set_up(place: Place, environment: Mapping[str, str], requests: Requests) -> 
 
 def start_product(supervisor: Supervisor, place: Place, environment: Mapping[str, str], port: int) -> Command:
     """Everything that serves people; returns the web server, which takes a while to answer."""
-    # A worker forks, and a pool of connections does not survive that.
-    worker_environment = {**environment, "CHATGRID_PAGE_POOL_SIZE": "0"}
-    # The owner's role can change tables and the record itself: the process that faces people does without it.
-    web_environment = {name: value for name, value in environment.items() if name not in KEPT_FROM_WEB}
-    supervisor.start(python(place, "sealer", ["manage.py", "run_sealer"], worker_environment, patience=10))
-    supervisor.start(python(place, "worker", WORKER, worker_environment, patience=20))
-    supervisor.start(python(place, "beat", beat(place), worker_environment, patience=5))
-    web = python(place, "web", uvicorn(port), web_environment, patience=STREAM_SECONDS + 5)
+    commands = {"sealer": (["manage.py", "run_sealer"], 10), "worker": (WORKER, 20), "beat": (beat(place), 5)}
+    for name, (arguments, patience) in commands.items():
+        supervisor.start(python(place, name, arguments, environment_of(name, environment), patience=patience))
+    web = python(place, "web", uvicorn(port), environment_of("web", environment), patience=STREAM_SECONDS + 5)
     supervisor.start(web)
     return web
+
+
+def environment_of(process: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """What a process gets: nobody the owner's role, who can change the record, and each its own role's address only.
+
+    Where the operator named a server without such a role, the owner stands in for it, for that process alone.
+    """
+    given = {name: value for name, value in environment.items() if name not in ROLE_URLS}
+    for name, user in ROLE_URLS.items():
+        address = environment.get(name, environment.get(OWNER_URL))
+        if user == process and address:
+            given[name] = address
+    # those other than the web server fork, and a pool of connections does not survive that
+    return given if process == "web" else {**given, "CHATGRID_PAGE_POOL_SIZE": "0"}
 
 
 WORKER = ["-m", "celery", "--app", "chatgrid", "worker", "--concurrency", "2", "--loglevel", "info"]
