@@ -32,7 +32,7 @@ from departments.documents.credentials import Credential, credential_name, crede
 from departments.documents.logins import end_sessions, let_in, logins_of, shut_out
 from departments.documents.originals import delete_originals
 from departments.documents.schema import upgrade, version_of
-from departments.keys.reader import current_vault, secret_cache
+from departments.keys.reader import current_vault, record_secret_read, secret_cache
 from departments.keys.vaults import SecretMissing, Vault
 from departments.models import Department
 
@@ -75,7 +75,7 @@ def upgrade_store(department: Department, *, only_check: bool = False) -> tuple[
 
     Raises psycopg.Error or VaultError where it cannot be entered or a step fails; calling again goes on from there.
     """
-    credential = parse_credential(current_vault().get_current(credential_name(department)))
+    credential = _read(current_vault(), credential_name(department))
     with psycopg.connect(credential.conninfo(), autocommit=True) as store:
         before = version_of(store)
         return before, before if only_check else upgrade(store)
@@ -140,14 +140,20 @@ def _credential(vault: Vault, name: str, place: dict[str, Any]) -> Credential:
     vault.promote(name, token, present.version if present else None)
     vault.drop_stage(name, token)
     secret_cache().forget(name)
-    return parse_credential(vault.get_current(name))
+    return _read(vault, name)
 
 
 def _present(vault: Vault, name: str) -> Credential | None:
     try:
-        return parse_credential(vault.get_current(name))
+        return _read(vault, name)
     except SecretMissing:
         return None
+
+
+def _read(vault: Vault, name: str) -> Credential:
+    version = vault.get_current(name)
+    record_secret_read(name, version, "a store is made, repaired, upgraded or moved")
+    return parse_credential(version)
 
 
 def _names_place(credential: Credential, place: dict[str, Any]) -> bool:

@@ -61,7 +61,7 @@ def read_admin_key(organization: Organization) -> Secret | AdminKeyMissing:
         version = current_vault().get_current(name)
     except SecretMissing:
         return AdminKeyMissing(organization.name)
-    record(_entry(organization, Event.SECRET_READ, name, version.version_id))
+    record(_entry(organization, Event.SECRET_READ, name, version.version_id, reason="a request to the Admin API"))
     return Secret(json.loads(version.value.reveal())["api_key"])
 
 
@@ -108,7 +108,9 @@ def _current(vault: Vault, name: str) -> str | None:
         return None
 
 
-def _entry(organization: Organization, event: Event, name: str, version: str, fingerprint: str = "") -> Entry:
+def _entry(
+    organization: Organization, event: Event, name: str, version: str, fingerprint: str = "", **details: str
+) -> Entry:
     return Entry(
         event=event,
         organization_id=organization.pk,
@@ -117,5 +119,5 @@ def _entry(organization: Organization, event: Event, name: str, version: str, fi
         subject_id=name,
         key_version=version,
         key_fingerprint=fingerprint,
-        details={"vault": settings.VAULT},
+        details={"vault": settings.VAULT, **details},
     )

@@ -87,7 +87,7 @@ def _staged(vault: Vault, department: Department, token: str) -> tuple[Secret, K
             subject_kind="secret",
             subject_id=name,
             key_version=version.version_id,
-            details={"vault": settings.VAULT},
+            details={"vault": settings.VAULT, "reason": "an attempt that was interrupted goes on"},
         )
     )
     fields = json.loads(version.value.reveal())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -10,17 +11,20 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
+from audit.database import fetch_rows
 from audit.events import Event
 from audit.writer import Entry, arecord, record
 from departments.keys.cache import SecretCache
 from departments.keys.models import KeyReference
 from departments.keys.secret import Secret
 from departments.keys.vaults import SecretMissing, Vault, Version, open_vault
-from departments.keys.vaults.names import provider_key_name
+from departments.keys.vaults.names import provider_key_name, tags_of
 from departments.models import Department
+
+FOR_USE = "a call or a search needs it; this process keeps it for a minute at most"
 
 
 @dataclass(frozen=True)
@@ -80,14 +84,34 @@ def forget_provider_key(department: Department) -> None:
 
 
 async def _record_read(name: str, version: Version) -> None:
-    await arecord(
-        Entry(
-            event=Event.SECRET_READ,
-            subject_kind="secret",
-            subject_id=name,
-            key_version=version.version_id,
-            details={"vault": settings.VAULT},
-        )
+    owners = await fetch_rows(_owner_of(name))
+    await arecord(_read_entry(name, version, FOR_USE, owners))
+
+
+def record_secret_read(name: str, version: Version, reason: str) -> None:
+    """For code that asks the secret manager itself, past the cache: the same event, before the value is used."""
+    record(_read_entry(name, version, reason, list(_owner_of(name))))
+
+
+def _owner_of(name: str) -> QuerySet[Department, Any]:
+    """Whose the secret of this name is: organization's id and name, department's id and name."""
+    organization, _, department = tags_of(name).get("department", "").partition(".")
+    found = Department.objects.filter(organization__slug=organization, slug=department)
+    return found.values_list("organization_id", "organization__name", "pk", "name")
+
+
+def _read_entry(name: str, version: Version, reason: str, owners: Sequence[Any]) -> Entry:
+    organization_id, organization_name, department_id, department_name = next(iter(owners), (None, "", None, ""))
+    return Entry(
+        event=Event.SECRET_READ,
+        organization_id=organization_id,
+        organization_name=organization_name,
+        department_id=department_id,
+        department_name=department_name,
+        subject_kind="secret",
+        subject_id=name,
+        key_version=version.version_id,
+        details={"vault": settings.VAULT, "reason": reason},
     )
 
 

@@ -69,11 +69,13 @@ def can_mint(job: Job, project_id: str) -> bool:
 
 
 def staged(job: Job) -> Secret | None:
-    """Our version in the secret manager, if an earlier try got so far. Not shown to anybody: no read to record."""
+    """Our version in the secret manager, if an earlier try got so far."""
     try:
-        return job.tools.vault.get_version(job.rotation.secret_name, job.token).value
+        found = job.tools.vault.get_version(job.rotation.secret_name, job.token)
     except SecretMissing:
         return None
+    record_read(job, job.token, "stage")
+    return found.value
 
 
 def api_key_in(document: Secret | None) -> Secret:
@@ -180,6 +182,7 @@ def take_from_inbox(job: Job) -> Outcome:
     except SecretMissing:
         problem = "It waits for a person to paste a new key."
         return Pause(wait=REMIND_EVERY, problem=problem, event=Event.ROTATION_NEEDS_PERSON)
+    record_read(job, job.token, "inbox")
     vault.stage(job.rotation.secret_name, job.token, pasted)
     empty_inbox(job)
     value = api_key_in(pasted)

@@ -85,6 +85,6 @@ def _record_read(name: str, version: Version) -> None:
             subject_id=name,
             key_version=version.version_id,
             key_fingerprint=key_id(signer.public_key),
-            details={"vault": settings.VAULT},
+            details={"vault": settings.VAULT, "reason": "to sign the record's seals"},
         )
     )

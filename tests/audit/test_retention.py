@@ -231,6 +231,7 @@ def test_texts_end_with_their_own_company_and_their_events_stay(record: Record) 
     with record.as_role(RETENTION) as role:
         assert erase_texts(role) > 20
         assert erase_texts(role) == 0
+    assert record.ask(f"SELECT organization_id FROM audit_event WHERE event = '{Event.TEXTS_ERASED}'") == SHORT
     left = "SELECT extract(day FROM audit_now() - min(t.at)) FROM audit_text t JOIN audit_event e ON e.id = t.event_id"
     assert record.ask(f"{left} WHERE organization_id = '{SHORT}'") <= 90
     assert record.ask(f"{left} WHERE organization_id = '{LONG}'") > 180

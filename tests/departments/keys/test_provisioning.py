@@ -348,6 +348,7 @@ def test_it_adopts_a_project_and_brings_it_into_line(company: Company, openai: O
     apply(company.hr)
     assert_one_of_each(openai, company.hr)
     assert everything_at(openai)["projects"][0]["id"] == found.id
+    assert AuditEvent.objects.filter(event="project:adopted", department_id=company.hr.pk).count() == 1
 
 
 def test_a_project_of_one_department_cannot_be_adopted_by_another(company: Company, openai: OpenAICompany) -> None:

@@ -241,7 +241,9 @@ def test_a_roll_back_drains_before_it_deletes_the_new_key(installed: Stage, ivan
     assert rotation.step == Step.DRAIN
     assert rotation.new_key_id in installed.provider.live
     installed.run(rotation)
-    assert installed.story(rotation).count("announced") == 2
+    story = installed.story(rotation)
+    assert story.count("announced") == 2
+    assert story.index("given_up") < story.index("reverted")
 
 
 def test_it_does_not_go_back_to_a_dead_key(installed: Stage, ivan: By) -> None:
@@ -277,6 +279,7 @@ def test_where_nothing_can_be_made_a_person_decides_about_the_outage(installed: 
     rotating.confirm_deletion(rotation, ivan)
     installed.run(rotation)
     assert rotation.result == Result.OUTAGE
+    assert {"needs_person", "confirmed"} <= set(installed.story(rotation))
     assert installed.provider.live == {}
     assert KeyReference.objects.get(department=installed.department).state == KeyReference.State.BROKEN
 
@@ -296,6 +299,7 @@ def test_where_only_whole_accounts_can_be_deleted_the_next_rotation_does_that(in
     installed.provider.deletes_keys = False
     first = installed.run(installed.start("person_left"))
     assert first.result == Result.SUPERSEDED
+    assert "not_retired" in installed.story(first)
     second = Rotation.objects.get(department=installed.department, closed_at=None)
     installed.run(second)
     assert second.result == Result.DONE
