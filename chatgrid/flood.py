@@ -66,7 +66,9 @@ def shield(group: str) -> Callable[[AnyView], AnyView]:
             refusal = _check(request, group) if settings.RATELIMIT_ENABLE else None
             return refusal or cast(HttpResponseBase, view(request, *args, **kwargs))
 
-        return cast(AnyView, asynchronous if iscoroutinefunction(view) else synchronous)
+        guarded: Any = asynchronous if iscoroutinefunction(view) else synchronous
+        guarded.shield_group = group
+        return cast(AnyView, guarded)
 
     return decorate
 

@@ -18,11 +18,16 @@ def _public(view: Any) -> Any:
     return public(shield("sign_in")(view))
 
 
+def _private(view: Any) -> Any:
+    """Signed in, and asked for a password: guessing it is slowed down all the same."""
+    return require_person(shield("sign_in")(view))
+
+
 urlpatterns = [
     path("accounts/login/", sign_in, name="account_login"),
     path("accounts/logout/", _public(views.logout), name="account_logout"),
-    path("accounts/password/change/", require_person(views.password_change), name="account_change_password"),
-    path("accounts/password/set/", require_person(views.password_set), name="account_set_password"),
+    path("accounts/password/change/", _private(views.password_change), name="account_change_password"),
+    path("accounts/password/set/", _private(views.password_set), name="account_set_password"),
     path("accounts/password/reset/", reset, name="account_reset_password"),
     path("accounts/password/reset/done/", _public(views.password_reset_done), name="account_reset_password_done"),
     re_path(  # the key holds dashes itself: the first one ends the id
@@ -36,5 +41,5 @@ urlpatterns = [
         name="account_reset_password_from_key_done",
     ),
     path("accounts/inactive/", _public(views.account_inactive), name="account_inactive"),
-    path("accounts/reauthenticate/", require_person(views.reauthenticate), name="account_reauthenticate"),
+    path("accounts/reauthenticate/", _private(views.reauthenticate), name="account_reauthenticate"),
 ]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.conf import settings
 from django.core.cache import cache
 from django.test import AsyncClient, override_settings
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from audit.events import Event
 from audit.models import AuditEvent
@@ -76,3 +79,56 @@ async def test_without_the_cache_everybody_passes(company: Company, monkeypatch:
         page = await AsyncClient().get("/accounts/login/")
     assert {answer.status_code for answer in answers} == {400}
     assert page.status_code == 200
+
+
+# what costs something: a call, a search, a file, a password's hash, a mail, an export
+COSTLY = {
+    "chat:ask": "ask",
+    "chat:ask_new": "ask",
+    "chat:budget_ask": "more",
+    "chat:budget_answer": "more",
+    "documents:upload": "upload",
+    "documents:retry": "upload",
+    "documents:original": "download",
+    "export_record": "download",
+    "csp_report": "report",
+    "account_login": "sign_in",
+    "account_logout": "sign_in",
+    "account_change_password": "sign_in",
+    "account_set_password": "sign_in",
+    "account_reauthenticate": "sign_in",
+    "account_reset_password": "sign_in",
+    "account_reset_password_from_key": "sign_in",
+}
+
+
+def views(resolver: URLResolver | None = None, space: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for entry in (resolver or get_resolver()).url_patterns:
+        if isinstance(entry, URLResolver):
+            found |= views(entry, f"{entry.namespace}:" if entry.namespace else space)
+        elif isinstance(entry, URLPattern):
+            found[f"{space}{entry.name}"] = entry.callback
+    return found
+
+
+def test_every_costly_route_has_its_shield() -> None:
+    every = views()
+    assert {name: getattr(every[name], "shield_group", None) for name in COSTLY} == COSTLY
+    groups = {getattr(view, "shield_group", None) for view in every.values()} - {None}
+    assert groups <= set(flood.RATES), "each has a rate"
+
+
+@pytest.mark.parametrize("name", sorted(name for name in COSTLY if name.startswith("chat:")))
+async def test_a_shield_answers_429_and_when_to_come_back_and_never_403(company: Company, name: str) -> None:
+    client = await signed_in(company.bob)
+    arguments = {
+        "chat:ask": [uuid4()],
+        "chat:ask_new": ["hr"],
+        "chat:budget_ask": ["hr"],
+        "chat:budget_answer": ["hr", uuid4()],
+    }
+    answers = [await client.post(reverse(name, args=arguments[name]), {}, headers=STREAM) for _ in range(5)]
+    assert [answer.status_code for answer in answers[-2:]] == [429, 429]
+    assert 0 < int(answers[-1].headers["Retry-After"]) <= 60
+    assert "Traceback" not in answers[-1].content.decode()
