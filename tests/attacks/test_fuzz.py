@@ -23,7 +23,8 @@ HEADERS = [b"accept", b"content-type", b"cookie", b"origin", b"referer", b"x-for
 FIELDS = ["question", "title", "retry", "confirmed", "login", "password", "email", "replaces", "documents", "q",
           "from", "id",
           "version", "passage", "action", "_selected_action", "o", "p", "next", "post", "csrfmiddlewaretoken", "name",
-          "role"]  # fmt: skip
+          "role", "decision", "reason", "instructions", "off_limits", "seen", "moderation", "typed_secrets",
+          "document_review"]  # fmt: skip
 BODIES = ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json",
           "text/plain; charset=\xff",
           "multipart/form-data; boundary=" + "x" * 80, "multipart/form-data",
