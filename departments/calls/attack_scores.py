@@ -1,7 +1,7 @@
 """What each layer against prompt injection does with attacks of our own, here and now: the figures of `attack_report`.
 
 Rules:
-- Nothing is sent anywhere and nothing is written; only the last two figures read the database.
+- Nothing is sent anywhere and nothing is written; only budgets, trials and labels seen are read from the database.
 - A layer that must hold everything says how many it held of how many. The scanner holds nothing: its figures are how
   many attacks and how many honest texts it labels.
 """
@@ -25,6 +25,8 @@ from django.utils import timezone
 
 import departments.prompts
 from audit.models import AuditEvent
+from departments.calls.models import Trial
+from departments.calls.trials import scores as trial_scores
 from departments.keys.patterns import contains_key
 from departments.limits.models import Limit
 from departments.models import Department
@@ -122,6 +124,18 @@ def budgets() -> Score:
     active = list(Department.objects.filter(is_active=True).values_list("pk", "organization_id"))
     held = sum(pk in departments_limited or organization in organizations for pk, organization in active)
     return Score("L9", "departments with a daily budget", held, len(active), must_hold=False)
+
+
+def trials() -> list[Score]:
+    """L4 with the real model: the newest trial of each department, where it has tried one. A model is no boundary."""
+    newest = Trial.objects.exclude(finished_at=None).order_by("department_id", "-started_at").distinct("department_id")
+    return [_tried(trial) for trial in newest.select_related("department__organization")]
+
+
+def _tried(trial: Trial) -> Score:
+    found = trial_scores(trial.tried)
+    name = f"{trial.department.organization.name}, {trial.department.name}, {trial.model}, {trial.started_at:%Y-%m-%d}"
+    return Score("L4", f"trial: {name}", found["held"] + found["stopped"], len(trial.tried), must_hold=False)
 
 
 def labels_seen() -> Counter[str]:

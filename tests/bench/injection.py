@@ -43,6 +43,7 @@ TAGS = {
 }  # fmt: skip
 ATTRIBUTES = {"class", "href", "rel", "start"}
 TOKEN = 4  # characters in a piece of a stream
+GAP = 10_000  # µs between two pieces of a provider that writes 100 tokens a second
 FOLDER = "INJECTION_DATA"  # how the walk through the pages is told where the texts lie
 
 
@@ -94,8 +95,8 @@ def wrong_cleanings(cases: list[dict[str, Any]]) -> list[str]:
     return [case["id"] for case in cases if not is_right(case)]
 
 
-def filter_delay(answers: list[str]) -> tuple[float, float]:
-    """Microseconds the filter adds to a piece of a stream, and characters it holds back on average."""
+def filter_delay(answers: list[str]) -> tuple[float, float, float]:
+    """Microseconds the filter adds to a piece, on average and at most for 99 of 100; characters it holds back."""
     times, held = [], []
     for answer in answers:
         output_filter, waiting = OutputFilter(canary_of("bench", ""), contains_key, "Be brief. " * 50), 0
@@ -106,7 +107,7 @@ def filter_delay(answers: list[str]) -> tuple[float, float]:
             times.append(time.perf_counter() - started)
             waiting += len(piece) - len(shown)
             held.append(waiting)
-    return statistics.mean(times) * 1e6, statistics.mean(held)
+    return statistics.mean(times) * 1e6, statistics.quantiles(times, n=100)[98] * 1e6, statistics.mean(held)
 
 
 def scan_time(text: str) -> float:
@@ -142,8 +143,9 @@ def report(folder: Path) -> Iterator[str]:
     yield f"  2,000 characters take {scan_time(prose[:2000]):.2f} ms; ten times as many {growth(prose):.1f} times that"
     for hostile in ("a" * 2000, "ignore " * 300, "ignore all previous " * 100, "<" * 2000, "[](" * 700):
         yield f"    {hostile[:20]!r} again and again: {scan_time(hostile[:2000]):.2f} ms, {growth(hostile):.1f} times"
-    microseconds, characters = filter_delay([text for text in benign if len(text) > 60] or [prose])
-    yield f"Output filter: {microseconds:.0f} µs for {TOKEN} characters, {characters:.1f} characters held back"
+    mean, worst, characters = filter_delay([text for text in benign if len(text) > 60] or [prose])
+    yield f"Output filter: {mean:.0f} µs for a piece of {TOKEN} characters, p99 {worst:.0f} µs, that is"
+    yield f"  {mean / GAP:.2%} of a provider's gap of {GAP // 1000} ms; {characters:.1f} characters held back"
     payloads = rows(folder / "render_payloads.jsonl")
     harmful = {row["id"]: wrongs for row in payloads if (wrongs := wrongs_of(row["text"]))}
     yield f"Renderer: {len(payloads) - len(harmful)} of {len(payloads)} payloads harmless {harmful or ''}"

@@ -12,7 +12,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from chatgrid.chat.markdown import render
 from chatgrid.middleware import HEADERS, SecurityHeaders
-from departments.calls.attack_scores import REACH, Score, corpus, labels_seen, scores
+from departments.calls.attack_scores import REACH, Score, corpus, labels_seen, scores, trials
 from departments.http import AccessRule
 
 # what a rendered answer may be made of
@@ -50,7 +50,7 @@ class Command(BaseCommand):
     help = "Tries attacks of our own on every layer and prints the scores. Ends with 1 where a layer does not hold."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = [routes_with_rule(), *scores(), rendering(), headers()]
+        found = [routes_with_rule(), *scores(), *trials(), rendering(), headers()]
         for score in sorted(found, key=lambda each: each.layer):
             self.stdout.write(line_of(score))
         seen = labels_seen()
