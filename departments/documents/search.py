@@ -38,7 +38,6 @@ from departments.models import Department
 
 VECTOR_WEIGHT = 0.6
 CANDIDATES = 60  # of each side
-TEXT_REACH = 8_000  # passages; rarer words first, so a question of common words does not read the whole store
 EVERYTHING = 10 * CANDIDATES  # candidates and passages of a second look, where the first brought repetitions only
 LONGEST_QUESTION = 8_000  # characters; a question that is a pasted document is searched by its beginning
 
@@ -196,7 +195,8 @@ async def search_by_vector(
     `weight` is the vector's share of a score: 1 is the search by meaning alone, 0 the one by words alone. `tables` is
     "_shadow" for a generation that is being prepared.
     """
-    asked: dict[str, Any] = {"question": question, "vector": HalfVector(vector), "reach": TEXT_REACH, "weight": weight}
+    asked: dict[str, Any] = {"question": question, "vector": HalfVector(vector), "weight": weight}
+    asked["reach"] = text_reach(recipe.passages)
     found: list[Found] = []
     async with store.connection() as held, held.transaction():
         await held.execute(_SET_REACH, [str(index_reach(recipe.passages))])
@@ -221,6 +221,14 @@ async def _chosen(held: Connection, scope: Scope) -> list[UUID]:
         "until": scope.until,
     }
     return [row["id"] for row in await (await held.execute(_CHOSEN, asked)).fetchall()]
+
+
+def text_reach(passages: int) -> int:
+    """How many passages the words may bring, rarer words first, so that common words do not read the whole store.
+
+    Each costs a look at its row. In a large store the rarer words of a question fill it by themselves.
+    """
+    return 8_000 if passages <= 50_000 else 2_500
 
 
 def index_reach(passages: int) -> int:

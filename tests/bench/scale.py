@@ -199,7 +199,7 @@ async def _server_time(store: Store, recipe: Recipe, asked: list[tuple[str, list
     async with store.connection() as held, held.transaction():
         await held.execute(search._SET_REACH, [str(search.index_reach(recipe.passages))])
         for text, vector in asked:
-            values = {"question": text, "vector": HalfVector(vector), "reach": search.TEXT_REACH}
+            values = {"question": text, "vector": HalfVector(vector), "reach": search.text_reach(recipe.passages)}
             values |= {"weight": search.VECTOR_WEIGHT, "candidates": search.CANDIDATES, "wanted": 18}
             statement = b"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) " + search._STATEMENTS["", False]
             [row] = await (await held.execute(statement, values)).fetchall()

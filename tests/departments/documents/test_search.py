@@ -10,7 +10,7 @@ from audit.events import Event
 from audit.models import AuditEvent
 from departments.calls.caller import Caller, CallFailed, CallRefused
 from departments.documents import store as storing
-from departments.documents.search import index_reach, search, search_by_vector
+from departments.documents.search import index_reach, search, search_by_vector, text_reach
 from departments.documents.store import open_store
 from departments.models import Department
 from tests.company import Company, give_store, set_limit
@@ -173,3 +173,7 @@ async def test_a_large_store_gets_a_vector_index_and_finds_the_same(
 
 def test_the_walk_through_the_index_grows_with_the_store() -> None:
     assert [index_reach(size) for size in (100, 5_000, 5_001, 50_000, 200_000)] == [80, 80, 160, 160, 320]
+
+
+def test_the_words_bring_less_of_a_large_store() -> None:
+    assert [text_reach(size) for size in (100, 50_000, 200_000)] == [8_000, 8_000, 2_500]
