@@ -32,7 +32,7 @@ from departments.documents.models import DocumentSource
 from departments.http import client_address
 from departments.keys.models import AdminKeyReference, Finding, KeyReference, ProviderProject
 from departments.keys.rotation_models import KeyAccess, Rotation
-from departments.limits.models import CEILINGS, PERSON_CEILINGS, Limit
+from departments.limits.models import CEILINGS, PERSON_CEILINGS, AlertTarget, Limit
 from departments.models import Department, Membership, Organization
 
 Values = Mapping[str, Any]
@@ -85,6 +85,7 @@ KINDS: dict[type[Model], Kind] = {
     DocumentSource: Kind("source", ("department", "name", "kind", "place", "path", "minutes", "is_active")),
     Departure: Kind("departure", ("reason",)),
     Membership: Kind("membership", ("user", "department", "role")),
+    AlertTarget: Kind("alert target", ("kind", "address", "department", "is_active")),
     Limit: Kind(
         "limit",
         (

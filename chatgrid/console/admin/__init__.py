@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chatgrid.console.admin import (
     admin_keys,
+    alerts,
     catalogue,
     departments,
     departures,
@@ -20,6 +21,7 @@ from chatgrid.console.admin import (
 
 __all__ = [
     "admin_keys",
+    "alerts",
     "catalogue",
     "departments",
     "departures",

@@ -20,7 +20,7 @@ class CatalogueModelAdmin(ConsoleAdmin):
     list_filter = ("kind",)
     search_fields = ("name",)
     fieldsets = (
-        (None, {"fields": ("name", "kind", "context_tokens", "output_tokens", "shutdown_on")}),
+        (None, {"fields": ("name", "kind", "context_tokens", "output_tokens", "smallest_answer", "shutdown_on")}),
         (
             "Prices",
             {

@@ -20,7 +20,7 @@ from departments.calls.models import CatalogueModel
 from departments.documents.models import DocumentSource
 from departments.keys.models import AdminKeyReference, Finding, KeyReference, ProviderProject
 from departments.keys.rotation_models import KeyAccess, Rotation
-from departments.limits.models import Limit
+from departments.limits.models import AlertTarget, Limit
 from departments.models import Department, Membership, Organization
 from tests.company import Company
 
@@ -103,6 +103,9 @@ ROWS: dict[type[Model], Callable[[Company], Model]] = {
     KeyReference: key,
     LegalHold: lambda company: LegalHold.objects.create(
         organization_id=company.organization.pk, reason=f"Case {secrets.token_hex(3)}"
+    ),
+    AlertTarget: lambda company: AlertTarget.objects.create(
+        organization=company.organization, kind="email", address=f"{secrets.token_hex(4)}@x.example"
     ),
     Limit: lambda company: Limit.objects.create(
         organization=company.organization, person=person(company), tokens_per_day=1, reason="test"

@@ -15,7 +15,8 @@ from django.urls import reverse
 from audit.events import Event
 from audit.models import AuditEvent
 from chatgrid.accounts.models import User
-from departments.limits.models import Limit
+from departments.limits.alerts import secret_of
+from departments.limits.models import AlertTarget, Limit
 from departments.models import Department, Membership, Organization
 from departments.tasks import provision
 from tests.company import PASSWORD, Company, freshly_signed_in, give_key, set_limit, signed_in
@@ -307,3 +308,18 @@ async def test_names_are_text_and_never_markup(company: Company) -> None:
         response = await client.get(page)
         assert response.status_code == 200, page
         assert "<img src=x" not in response.content.decode(), page
+
+
+async def test_it_sets_up_a_webhook_and_only_it_reads_its_secret(company: Company) -> None:
+    client = await freshly_signed_in(company.ivan)
+    add = reverse("admin:limits_alerttarget_add")
+    hook = {"kind": "webhook", "address": "https://hooks.example.com/chatgrid", "is_active": "on"}
+    refused = await client.post(add, hook | {"address": "https://user:pw@hooks.example.com/"})
+    assert b"signed instead" in refused.content
+    assert (await client.post(add, hook)).status_code == 302
+    target = await AlertTarget.objects.aget(organization=company.organization)
+    change = reverse("admin:limits_alerttarget_change", args=[target.pk])
+    assert secret_of(target) in (await client.get(change)).content.decode()
+    auditor = await signed_in(company.ada)
+    assert secret_of(target) not in (await auditor.get(change)).content.decode()
+    assert described(company) == [("alert target", "added")]

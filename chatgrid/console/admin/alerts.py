@@ -1,0 +1,44 @@
+"""Where alerts about budgets go, beside the people whose budgets they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from chatgrid.console.admin.base import ConsoleAdmin, DepartmentFilter
+from chatgrid.console.scope import may_change, viewer_of
+from chatgrid.console.site import site
+from departments.limits.alerts import secret_of
+from departments.limits.models import AlertTarget
+
+WHO = (
+    "People are told of their own budgets by e-mail at 50, 80 and 100 %, department admins of their department’s, IT "
+    "of all. A target here is told as well. A webhook has to be an https:// address on the open internet; each message "
+    "is signed with the secret below (Standard Webhooks)."
+)
+
+
+@admin.register(AlertTarget, site=site)
+class AlertTargetAdmin(ConsoleAdmin):
+    list_display = ("address", "kind", "department", "is_active", "created_at")
+    list_filter = ("kind", "is_active", DepartmentFilter)
+    list_select_related = ("department",)
+    search_fields = ("address",)
+
+    def get_fieldsets(self, request: HttpRequest, obj: AlertTarget | None = None) -> Any:
+        organization = ("organization",) if obj is None and viewer_of(request).is_superuser else ()
+        fields = (*organization, "kind", "address", "department", "is_active")
+        secret = (
+            ("signing_secret",) if obj and obj.kind == AlertTarget.Kind.WEBHOOK and may_change(request.user) else ()
+        )
+        return ((None, {"fields": (*fields, *secret), "description": WHO}),)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: AlertTarget | None = None) -> tuple[str, ...]:
+        # another address is another target: what was sent where stays true
+        return ("kind", "address", "signing_secret") if obj else ()
+
+    @admin.display(description="signing secret")
+    def signing_secret(self, target: AlertTarget) -> str:
+        return secret_of(target)
