@@ -18,11 +18,13 @@ from typing import Any
 
 import pytest
 
+from departments.documents.credentials import credential_value
 from departments.keys import admin_key, reader, sealing
 from departments.keys import rotation as rotating
 from departments.keys.cache import SecretCache
 from departments.keys.rotation import By
 from departments.keys.rotation_models import Rotation
+from departments.keys.rotation_subjects import admin_key_of, store_password_of
 from departments.keys.vaults import Vault
 from departments.keys.vaults.names import inbox_name
 from tests.company import Company, give_key, make_key
@@ -39,6 +41,7 @@ IMPLIED = {
     "secretsmanager:GetSecretValue": ("kms:Decrypt",),
 }
 KINDS = ("dept", "inbox", "org", "record")
+PLACE = {"role": "cg_1", "database": "cg_1", "host": "db", "port": 5432, "tls": ""}
 
 Call = tuple[str, str]  # what was done, to what
 
@@ -116,6 +119,7 @@ def web(stage: Stage, company: Company) -> None:
     cache = SecretCache(stage.vault, lambda name, version: None)
     asyncio.run(cache.get(stage.name, 1))
     rotating.start_pasted(stage.department, make_key(), By(company.ivan.pk, "Ivan"))
+    rotating.start_pasted(admin_key_of(company.organization), make_admin_key(), By(company.ivan.pk, "Ivan"))
 
 
 def worker(stage: Stage, company: Company) -> None:
@@ -132,6 +136,17 @@ def rotator(stage: Stage, company: Company) -> None:
     pasted = stage.provider.add("person", "by hand", None)
     stage.run(Rotation.objects.get(pk=waiting_paste(stage, pasted.value, company)))
     stage.vault.delete(reader.key_name(company.finance))
+    exchange_password(stage, company)
+
+
+def exchange_password(stage: Stage, company: Company) -> None:
+    """What exchanging a store's password does with the secret manager; the server's part is no business of a vault."""
+    name, old, new = store_password_of(company.hr).secret_name, uuid.uuid4().hex, uuid.uuid4().hex
+    for token, expected in ((old, None), (new, old)):
+        stage.vault.stage(name, token, credential_value(PLACE, uuid.uuid4().hex))
+        stage.vault.get_version(name, token)
+        stage.vault.promote(name, token, expected)
+        stage.vault.drop_stage(name, token)
 
 
 def waiting_paste(stage: Stage, key: Any, company: Company) -> uuid.UUID:
