@@ -103,13 +103,13 @@ def test_inserting_events_against_plain_inserts(record: Record) -> None:
 
 def test_sealing_holds_no_writer_up(record: Record) -> None:
     with record.as_role(OWNER) as connection:
-        connection.execute(FILL, [ORGANIZATION, 20_000])
+        connection.execute(FILL, [ORGANIZATION, EVENTS])
     with record.as_role(SEALER) as sealer, record.as_role(APP) as writer, ThreadPoolExecutor(1) as beside:
         sealing = beside.submit(seal_once, sealer, record.signer)
         slowest = 0.0
         while not sealing.done():
             slowest = max(slowest, timed(lambda: record_with(writer, Entry(event=Event.SIGNED_IN))))
-    say(f"the slowest insert while 20,000 events were sealed: {slowest * 1000:.0f} ms")
+    say(f"the slowest insert while {EVENTS:,} events were sealed: {slowest * 1000:.0f} ms")
     assert slowest < 1.0
 
 
