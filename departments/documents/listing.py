@@ -160,14 +160,6 @@ async def set_review(store: Store, document_id: UUID, review_on: date | None) ->
         return changed.rowcount > 0
 
 
-async def take_reminders(store: Store) -> list[Document]:
-    """Documents that are due and of which nobody has been reminded yet; each is given once for a date."""
-    async with store.connection() as held, held.transaction():
-        due = await (await held.execute(statements.TO_REMIND, [_today()])).fetchall()
-        ids = [row["id"] for row in due]
-        return await with_latest(held, await (await held.execute(statements.DOCUMENTS, [ids, ids])).fetchall())
-
-
 def _days() -> dict[str, Any]:
     return {"today": _today(), "stale_before": timezone.now() - STALE_AFTER}
 

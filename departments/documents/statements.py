@@ -79,11 +79,6 @@ SET_REVIEW = """
     UPDATE document SET review_on = %(review_on)s, reminded_of = NULL WHERE id = %(id)s AND deleted_at IS NULL
     RETURNING id
 """
-TO_REMIND = """
-    UPDATE document SET reminded_of = review_on
-    WHERE deleted_at IS NULL AND review_on <= %s AND reminded_of IS DISTINCT FROM review_on
-    RETURNING id
-"""
 
 COUNT_DOCUMENTS = """
     SELECT count(*) AS total FROM shown_document
