@@ -26,8 +26,9 @@ SHOTS = os.environ.get("CHATGRID_SHOTS", "")  # a folder for pictures of what wa
 def look(page: Page, name: str) -> None:
     for scheme in ("light", "dark"):
         for width in (1280, 320):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
             page.set_viewport_size({"width": width, "height": 900})
+            page.wait_for_timeout(250)  # colours fade from one theme to the other
             place = f"{name}, {scheme}, {width}"
             if SHOTS:
                 page.screenshot(path=Path(SHOTS) / f"{name}-{scheme}-{width}.png", full_page=True)
