@@ -12,7 +12,6 @@ from playwright.sync_api import Page
 
 from departments.keys.admin_key import store_admin_key
 from departments.keys.models import KeyReference
-from departments.keys.provisioning import project_row
 from departments.keys.rotation import By, start_pasted
 from departments.keys.rotation_models import Rotation
 from departments.models import Organization
@@ -48,7 +47,7 @@ def enter(page: Page, email: str, address: str) -> None:
 def test_it_looks_at_keys_and_presses_the_button(office: Company, visitor: Visitor) -> None:
     page, key = visitor.page, KeyReference.objects.get(department=office.hr)
     start_pasted(office.hr, make_key(), By(office.ivan.pk, "Ivan"), reason="a new year")
-    row, rotation = project_row(office.hr), Rotation.objects.get(department=office.hr)
+    rotation = Rotation.objects.get(department=office.hr)
     reference = store_admin_key(office.organization, make_admin_key(), secrets.token_hex(16))
     address = reverse("admin:keys_keyreference_change", args=[key.pk])
     enter(page, office.ivan.email, address)
@@ -59,7 +58,6 @@ def test_it_looks_at_keys_and_presses_the_button(office: Company, visitor: Visit
         "access": reverse("admin:keys_keyaccess_changelist"),
         "admin-keys": reverse("admin:keys_adminkeyreference_changelist"),
         "admin-key": reverse("admin:keys_adminkeyreference_change", args=[reference.pk]),
-        "project": reverse("admin:keys_providerproject_change", args=[row.pk]),
         "paste": reverse("admin:keys_keyreference_paste"),
     }
     assert visitor.wrongs == []
