@@ -131,6 +131,9 @@ async def test_no_page_of_the_console_shows_it_to_it_or_an_auditor(
     search("the log", log.getvalue(), key)
 
 
+BUTTONS = [("rotate",), ("emergency",)]  # the acts behind an object
+
+
 def console_pages() -> list[str]:
     """Every list, form, history and other page of the console, with the newest object of each kind."""
     pages = [reverse("admin:index")]
@@ -141,11 +144,11 @@ def console_pages() -> list[str]:
             name = f"admin:{pattern.name}" if getattr(pattern, "name", None) else ""
             if not name.startswith(prefix):
                 continue
-            takes = bool(pattern.pattern.regex.groups)
+            takes = pattern.pattern.regex.groups
             if not takes:
                 pages.append(reverse(name))
             elif newest is not None:
-                pages.append(reverse(name, args=[newest.pk]))
+                pages += [reverse(name, args=[newest.pk, *more]) for more in (BUTTONS if takes > 1 else [()])]
     return pages
 
 

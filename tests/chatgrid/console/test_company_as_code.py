@@ -86,7 +86,7 @@ def test_a_plan_shows_every_difference_and_changes_nothing(
     told = out.getvalue()
     for line in (
         "query_policy: hashed -> redacted",
-        "monthly_cents: 5000 -> 7000",
+        "monthly_cents: 9950 -> 7000",
         "+ legal",
         "conversation_days: none -> 30",
         "tokens_per_day: 90000 -> 70000",
@@ -170,7 +170,7 @@ def test_the_same_file_is_read_by_provision_departments(company: Company, tmp_pa
     file.write_text(run(company, "export"))
     wanted = {each.department: each.fields for each in read_file(file)}
     assert set(wanted) == {"hr", "finance"}
-    assert wanted["hr"]["monthly_cents"] == 5_000
+    assert wanted["hr"]["monthly_cents"] == 9_950  # as the company's limit in money says
 
 
 def test_what_can_be_set_by_a_file_is_recorded_when_it_is() -> None:
