@@ -20,6 +20,9 @@ from departments.keys.secret import Secret
 # Above processes x STORE_POOL_SIZE, and low enough that one department cannot use up the server.
 CONNECTION_LIMIT = 60
 
+END_MILLISECONDS = 5_000  # for a session to end; a database cannot be dropped while one is on its way out
+_END = "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE usename = %s"
+
 
 def logins_of(owner: str) -> tuple[str, str]:
     """Both login roles of a store, its owner first."""
@@ -55,11 +58,11 @@ def sessions_of(server: Connection[Any], login: str) -> int:
 
 
 def end_sessions(server: Connection[Any], login: str) -> None:
-    """End what somebody opened with a password that is gone."""
+    """End what somebody opened with a password that is gone, and wait until it has ended."""
     # the provisioner may become the store's role, and a role may end its own sessions
     server.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(login)))
     try:
-        server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [login])
+        server.execute(_END, [END_MILLISECONDS, login])
     finally:
         server.execute("RESET ROLE")
 

@@ -271,7 +271,7 @@ def one_answer(certificate: Path, answer: bytes) -> Iterator[int]:
                     with context.wrap_socket(plain, server_side=True) as connection:
                         connection.recv(65536)
                         connection.sendall(answer)
-                        while connection.recv(65536) and not answer:
+                        while connection.recv(65536):  # to the end: an answer to half a request may never arrive
                             pass
                 except OSError:
                     if server.fileno() < 0:
