@@ -11,10 +11,12 @@ Rules:
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -90,14 +92,48 @@ class SyslogTransport:
     def send(self, lines: Sequence[bytes]) -> None:
         try:
             with socket.create_connection(self._address, timeout=TIMEOUT) as plain:
-                # the end of the session must not hide in an end of the connection: somebody could cut a batch short
-                secure = self._context.wrap_socket(plain, server_hostname=self._address[0], suppress_ragged_eofs=False)
-                with secure:
-                    secure.sendall(b"".join(map(_frame, lines)))
-                    secure.unwrap()
+                session = _Session(plain, self._context, self._address[0])
+                session.step(session.tls.do_handshake)
+                session.write(b"".join(map(_frame, lines)))
+                session.step(session.tls.unwrap)
         except OSError as error:
             reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
             raise TargetDown(f"{self._address[0]}:{self._address[1]} did not take the events ({reason})") from error
+
+
+class _Session:
+    """TLS over a connection, step by step.
+
+    The end of the session must not hide in an end of the connection: somebody could cut a batch short. CPython 3.11.2's
+    sockets take the one for the other (3.11.7's do not), so the connection is read here.
+    """
+
+    def __init__(self, plain: socket.socket, context: ssl.SSLContext, name: str) -> None:
+        self._plain, self._incoming, self._outgoing = plain, ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+
+    def step(self, act: Callable[[], object]) -> None:
+        """Do this, exchanging with the peer what it needs. Raises OSError, also where the connection ends first."""
+        done = False
+        while not done:
+            with suppress(ssl.SSLWantReadError):
+                act()
+                done = True
+            self._plain.sendall(self._outgoing.read())
+            if not done:
+                self._receive()
+
+    def write(self, content: bytes) -> None:
+        left = memoryview(content)
+        while left:
+            left = left[self.tls.write(left) :]
+            self._plain.sendall(self._outgoing.read())
+
+    def _receive(self) -> None:
+        received = self._plain.recv(65_536)
+        if not received:
+            raise ConnectionResetError(errno.ECONNRESET, "the connection ended before the session")
+        self._incoming.write(received)
 
 
 def _frame(line: bytes) -> bytes:

@@ -13,7 +13,7 @@ from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.db import close_old_connections, reset_queries
-from django.http import HttpResponseBase
+from django.http import HttpResponseBadRequest, HttpResponseBase
 from django.urls import set_script_prefix
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatgrid.settings")
@@ -42,6 +42,12 @@ class Handler(ASGIHandler):
             await _lifespan(receive, send)
         else:
             await super().__call__(scope, receive, send)
+
+    def create_request(self, scope: Any, body_file: Any) -> tuple[Any, HttpResponseBase | None]:
+        """Django's, without what it stumbles over: no header may hold a NUL, and Python's codecs raise at one."""
+        if any(b"\x00" in value for _, value in scope["headers"]):
+            return None, HttpResponseBadRequest("A header holds a character that none may hold.", "text/plain")
+        return cast(tuple[Any, HttpResponseBase | None], super().create_request(scope, body_file))
 
     async def handle(self, scope: Any, receive: Receive, send: Send) -> None:
         try:

@@ -178,7 +178,11 @@ def _make_database(server: Connection[Any], credential: Credential) -> None:
 
 
 def _drop(server: Connection[Any], name: str) -> None:
-    """Shut both logins out before the database goes: it could not be dropped with the second one's sessions open."""
+    """Shut both logins out before the database goes: it could not be dropped with the second one's sessions open.
+
+    Without FORCE, which asks for a right over every process there and fails when autovacuum happens to be one of them;
+    the plain statement ends autovacuum by itself.
+    """
     logins = [login for login in logins_of(name) if _exists(server, IS_ROLE, login)]
     if name not in logins:
         return
@@ -186,7 +190,7 @@ def _drop(server: Connection[Any], name: str) -> None:
         shut_out(server, login)
         end_sessions(server, login)
     with _as_role(server, name):
-        _run(server, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+        _run(server, "DROP DATABASE IF EXISTS {}", name)
     for login in reversed(logins):
         _run(server, "DROP ROLE {}", login)
 

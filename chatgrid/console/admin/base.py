@@ -125,7 +125,8 @@ class ConsoleAdmin(Scoped, AnyModelAdmin):
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """The object, or 404: not yours and not there look the same."""
-        found = super().get_object(request, object_id, from_field)
+        # no text of the database holds a NUL, and asking for one would be an error
+        found = None if "\x00" in object_id else super().get_object(request, object_id, from_field)
         if found is None:
             raise Http404
         return found
