@@ -43,11 +43,11 @@ class Handler(ASGIHandler):
         else:
             await super().__call__(scope, receive, send)
 
-    def create_request(self, scope: Any, body_file: Any) -> tuple[Any, HttpResponseBase | None]:
+    def create_request(self, scope: Any, body_file: Any) -> Any:
         """Django's, without what it stumbles over: no header may hold a NUL, and Python's codecs raise at one."""
         if any(b"\x00" in value for _, value in scope["headers"]):
             return None, HttpResponseBadRequest("A header holds a character that none may hold.", "text/plain")
-        return cast(tuple[Any, HttpResponseBase | None], super().create_request(scope, body_file))
+        return super().create_request(scope, body_file)
 
     async def handle(self, scope: Any, receive: Receive, send: Send) -> None:
         try:
