@@ -46,7 +46,7 @@ def test_a_provider_that_is_down_is_said_and_booked_with_nothing(site: Site) -> 
     assert name == "problem"
     assert sentences.PROVIDER_DOWN in ended["message_html"], ended["message_html"]
     # of the question, or of its search where an earlier test has left a document
-    last = site.rows("SELECT event, outcome FROM audit_event WHERE event LIKE 'call:%' ORDER BY at DESC LIMIT 1")
+    last = site.rows("SELECT event, outcome FROM audit_event WHERE event LIKE 'call:%%' ORDER BY at DESC LIMIT 1")
     assert last == [("call:answered", "failed")]
     (used,) = site.rows("SELECT tokens_used FROM limits_reservation ORDER BY admitted_at DESC LIMIT 1")
     assert used == (0,)
