@@ -22,6 +22,7 @@ class Queue(StrEnum):
 ROUTES: dict[str, dict[str, str]] = {
     "departments.documents.tasks.ingest": {"queue": Queue.INGEST},
     "departments.documents.tasks.sweep": {"queue": Queue.CHORES},
+    "departments.documents.tasks.tend": {"queue": Queue.CHORES},
     "departments.documents.tasks.rebuild": {"queue": Queue.INGEST},
     "departments.documents.tasks.ask_golden": {"queue": Queue.INGEST},
     "departments.documents.tasks.start_sources": {"queue": Queue.CHORES},
@@ -140,6 +141,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "task": "departments.documents.tasks.sweep",
         "schedule": 10.0,
         "options": {"expires": 10},
+    },
+    "remind of documents to review, forget old counts of their use (control 4)": {
+        "task": "departments.documents.tasks.tend",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
     },
     "synchronise folders and buckets that are due (control 4)": {
         "task": "departments.documents.tasks.start_sources",

@@ -221,6 +221,7 @@ DEPARTMENT_FILES = read_int("CHATGRID_DEPARTMENT_FILES", 20_000)
 DEPARTMENT_BYTES = read_int("CHATGRID_DEPARTMENT_BYTES", 50 * 1024**3)
 INGEST_PARALLEL = read_int("CHATGRID_INGEST_PARALLEL", 4)  # files of one department in the queue or being read
 OCR_LANGUAGES = read_str("CHATGRID_OCR_LANGUAGES", "eng")  # of scanned pages, as tesseract names them: "eng+deu"
+REVIEW_MAILS = read_bool("CHATGRID_REVIEW_MAILS", True)  # to a department's admins, when a day of review has come
 # places that may be synchronised into departments at all; which one feeds which department is IT's choice
 SOURCE_FOLDERS: dict[str, str] = json.loads(read_str("CHATGRID_SOURCE_FOLDERS", "{}"))
 SOURCE_BUCKETS: dict[str, dict[str, Any]] = json.loads(read_str("CHATGRID_SOURCE_BUCKETS", "{}"))

@@ -37,6 +37,7 @@ from departments.calls.run import Ask, PassageData, Turn
 from departments.calls.typed import allow_typed
 from departments.documents.search import Found, search
 from departments.documents.store import StoreDown, open_store
+from departments.documents.use import note_citations, note_unanswered
 from departments.http import Person
 from departments.models import Department
 
@@ -205,6 +206,22 @@ async def _finish(exchange: Exchange, ending: Ending) -> None:
         await messages.finish(answer)
     except DatabaseDown:
         logger.error("answer %s not finished, the database is away; it will be closed as broken off", answer.pk)
+        return
+    if answer.state == Message.State.COMPLETE:
+        await _note_use(exchange)
+
+
+async def _note_use(exchange: Exchange) -> None:
+    """For the department's admins: which documents were cited, or that nothing was found. It knows nobody's name."""
+    cited = {exchange.found[number - 1].document_id for number in _cited(exchange)}
+    try:
+        async with open_store(exchange.department) as store:
+            if exchange.found:
+                await note_citations(store, cited)
+            else:
+                await note_unanswered(store, exchange.question, narrowed=bool(exchange.scope))
+    except StoreDown:
+        logger.warning("the use of documents of department %s was not noted", exchange.department.pk)
 
 
 def _cited(exchange: Exchange) -> list[int]:

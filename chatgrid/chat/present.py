@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString, mark_safe
 from chatgrid.chat.markdown import cited_statements, render, source_anchor
 from chatgrid.chat.models import Message
 from departments.calls.labels import in_words
+from departments.documents.use import keeps_questions
 from departments.models import Department
 
 SUGGESTIONS = (
@@ -22,6 +23,8 @@ SUGGESTIONS = (
     "What changed most recently?",
     "What are the most important deadlines?",
 )
+# below an answer without a confident match: what the page of documents' use shows (departments/documents/use.py)
+TOLD = "The department's admins see that this question found nothing, to fill the gap; not who asked it."
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,10 @@ class ShownCitation:
 
 @dataclass(frozen=True)
 class ShownMessage:
-    """A message as the template gets it. `html` is escaped or sanitised here and nowhere else."""
+    """A message as the template gets it. `html` is escaped or sanitised here and nowhere else.
+
+    `told` says what becomes of a question that found nothing.
+    """
 
     id: object
     role: str
@@ -53,6 +59,7 @@ class ShownMessage:
     citations: list[ShownCitation]
     doubts: str
     nearest: list[ShownCitation]
+    told: str
     noticed: list[str]
     can_retry: bool
     stop_url: str
@@ -78,6 +85,7 @@ def shown_message(message: Message, department: Department, *, last: bool) -> Sh
         html=html,
         citations=citations,
         nearest=[_citation(each, message, department, doubtful=False) for each in found.get("nearest", ())],
+        told=TOLD if keeps_questions(department) else "",
         noticed=noticed_in_words(message.labels),
         doubts=doubts_in_words(doubtful, found.get("missing", ())),
         can_retry=answer and last and over,

@@ -131,7 +131,10 @@ class Bench:
 @require_person
 @with_store
 def bench(request: PersonRequest, slug: str) -> HttpResponse:
-    return _page(request, department_of(request, slug, Right.MANAGE_DOCUMENTS))
+    """The page; `question` in the address stands in the box, to be tried."""
+    department = department_of(request, slug, Right.MANAGE_DOCUMENTS)
+    asked = request.GET.get("question", "").replace("\x00", "")[: golden.LONGEST_QUESTION]
+    return _page(request, department, form=QuestionForm(initial={"question": asked}))
 
 
 @require_POST

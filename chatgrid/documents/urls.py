@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from chatgrid.documents import acts, bench, receipts, review, shelf, sources, views
+from chatgrid.documents import acts, bench, receipts, review, shelf, sources, use, views
 
 app_name = "documents"
 urlpatterns = [
@@ -18,6 +18,7 @@ urlpatterns = [
     path("d/<slug:slug>/documents/sources/", sources.list_sources, name="sources"),
     path("d/<slug:slug>/documents/sources/<uuid:source_id>", sources.act_on_source, name="source"),
     path("d/<slug:slug>/documents/deleted", receipts.list_receipts, name="receipts"),
+    path("d/<slug:slug>/documents/use", use.show_use, name="use"),
     path("d/<slug:slug>/documents/test/", bench.bench, name="bench"),
     path("d/<slug:slug>/documents/test/try", bench.try_question, name="try"),
     path("d/<slug:slug>/documents/test/keep", bench.keep, name="keep"),

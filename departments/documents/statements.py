@@ -76,8 +76,7 @@ CHANGED = """
 """
 NOW = "SELECT clock_timestamp() AS now"
 SET_REVIEW = """
-    UPDATE document SET review_on = %(review_on)s, reminded_of = NULL WHERE id = %(id)s AND deleted_at IS NULL
-    RETURNING id
+    UPDATE document SET review_on = %(review_on)s WHERE id = %(id)s AND deleted_at IS NULL RETURNING id
 """
 
 COUNT_DOCUMENTS = """

@@ -2,13 +2,15 @@
 
 Rules:
 - A task takes ids, and the work is in functions that tests call without Celery.
-- Both tasks may run any number of times and in parallel: the claim on a version decides who works on it.
+- Each task may run any number of times and in parallel: the claim on a version decides who works on it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
 from uuid import UUID
 
 from celery import shared_task
@@ -16,10 +18,11 @@ from kombu.exceptions import OperationalError
 
 from audit.database import DatabaseDown, fetch
 from departments.calls.caller import CallEndedEarly, Caller
-from departments.documents import generations, golden
+from departments.documents import generations, golden, use
 from departments.documents import ingest as ingesting
 from departments.documents.deletion import finish_deletions
 from departments.documents.publishing import publish_due, tell
+from departments.documents.reminders import remind
 from departments.documents.sources import due_sources, synchronise
 from departments.documents.store import StoreDown, open_store
 from departments.loop import run
@@ -43,6 +46,12 @@ def ingest(department_id: str, version_id: str) -> None:
 def sweep() -> None:
     """Publishes what waits or lapsed, ends what cannot be read, finishes deletions, in every department."""
     run(sweep_all())
+
+
+@shared_task(name="departments.documents.tasks.tend")
+def tend() -> None:
+    """Tells admins which documents came due for review, and forgets what was kept long enough, in every department."""
+    run(tend_all())
 
 
 @shared_task(name="departments.documents.tasks.start_sources")
@@ -111,11 +120,21 @@ async def ask_golden_one(department_id: UUID) -> None:
 
 
 async def sweep_all() -> None:
-    """One round for every department, a few at a time: one whose store is away must not hold up the others."""
+    """One round for every department."""
+    await _in_every_department(sweep_department)
+
+
+async def tend_all() -> None:
+    """The same for what is done once an hour."""
+    await _in_every_department(tend_department)
+
+
+async def _in_every_department(work: Callable[[Department], Awaitable[Any]]) -> None:
+    """A few departments at a time: one whose store is away must not hold up the others."""
     turn = asyncio.Semaphore(SWEPT_AT_ONCE)
     departments = await _departments()
     ends = await asyncio.gather(
-        *(_sweep_in_turn(department, turn) for department in departments), return_exceptions=True
+        *(_in_turn(department, work, turn) for department in departments), return_exceptions=True
     )
     for department, end in zip(departments, ends, strict=True):
         if isinstance(end, Exception):
@@ -123,12 +142,21 @@ async def sweep_all() -> None:
             logger.error("documents of department %s could not be swept", department.pk, exc_info=end)
 
 
-async def _sweep_in_turn(department: Department, turn: asyncio.Semaphore) -> None:
+async def _in_turn(
+    department: Department, work: Callable[[Department], Awaitable[Any]], turn: asyncio.Semaphore
+) -> None:
     async with turn:
         try:
-            await sweep_department(department)
+            await work(department)
         except StoreDown:
-            logger.warning("the store of department %s cannot be reached; the next sweep tries again", department.pk)
+            logger.warning("the store of department %s cannot be reached; the next round tries again", department.pk)
+
+
+async def tend_department(department: Department) -> None:
+    """One round for one department."""
+    async with open_store(department) as store:
+        await remind(store)
+        await use.keep_up(store)
 
 
 async def sweep_department(department: Department) -> list[UUID]:

@@ -122,6 +122,7 @@ MATRIX: dict[str, Row] = {
     "documents:review_day": Row("post", document, {"alice": 302, "bob": 403, "carol": 403, "stranger": 403}),
     "documents:bulk": Row("post", slug, {"alice": 302, "bob": 403, "carol": 403, "stranger": 403}),
     "documents:receipts": Row("get", slug, {"alice": 200, "bob": 403, "carol": 403, "stranger": 403}),
+    "documents:use": Row("get", slug, ADMINS | {"alice": 200, "stranger": 403}),
     "documents:bench": Row("get", slug, ADMINS | {"alice": 200, "stranger": 403}),
     # nothing is asked, kept or begun by an empty form
     "documents:try": Row("post", slug, ADMINS | {"alice": 400}),
