@@ -2,7 +2,8 @@
 
 Rules:
 - One at a time reads the record; whoever asks while one waits or runs is shown that one.
-- A result is an event, `record:verified`, so that who verified what and when is in the record itself.
+- A result is an event, `record:verified`, so that who verified what and when is in the record itself. The row is for
+  showing; `is_told` compares it with that event, because a row can be changed and an event cannot.
 - What a run needs: to read the record, and to read the anchors. Its worker has both; a page has neither and only asks.
 """
 
@@ -23,7 +24,7 @@ from psycopg import Connection
 
 from audit.anchors import configured
 from audit.events import Event
-from audit.models import VerificationRun
+from audit.models import AuditEvent, VerificationRun
 from audit.roles import connect
 from audit.verification import Finding, Report, Verifier
 from audit.writer import Entry, record
@@ -31,6 +32,7 @@ from audit.writer import Entry, record
 RECENT = 5_000  # seals compared with the anchors: a bucket gives them one by one, some fifty a second
 NOTED_EVERY = 1.0
 ABANDONED = timedelta(minutes=3)
+EVERY = timedelta(hours=24)
 MOST_FINDINGS = 200
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,28 @@ def unfinished() -> VerificationRun | None:
 def is_abandoned(run: VerificationRun) -> bool:
     """Nobody has worked on it for a while: its process died, or no worker takes such runs."""
     return run.finished_at is None and (run.seen_at or run.asked_at) < timezone.now() - ABANDONED
+
+
+def newest() -> VerificationRun | None:
+    """The run that ended last, whoever asked for it and however it ended."""
+    return VerificationRun.objects.exclude(finished_at=None).order_by("-finished_at").first()
+
+
+def is_due() -> bool:
+    """Nobody verifies, and nobody has for `EVERY`."""
+    return (
+        unfinished() is None
+        and not VerificationRun.objects.filter(problem="", finished_at__gt=timezone.now() - EVERY).exists()
+    )
+
+
+def is_told(run: VerificationRun) -> bool:
+    """Whether the event that this run left in the record says what its row says."""
+    if run.started_at is None:
+        return False
+    since = run.started_at - timedelta(hours=1)  # the event's clock is the database's
+    told = AuditEvent.objects.filter(event=Event.RECORD_VERIFIED, at__gte=since, subject_id=str(run.pk))
+    return [(each.details.get("seals"), each.details.get("faults")) for each in told] == [(run.seals, run.faults)]
 
 
 def verify(run: VerificationRun) -> None:

@@ -20,22 +20,11 @@ from audit.verification import Verifier
 from audit.writer import Entry, record_with
 from chatgrid.dev.services.bootstrap import APP, OWNER, SEALER
 from tests.audit.places import Record, new_record
+from tests.bench.exports import FILL
 
 EVENTS = 100_000
 WRITERS, EACH = 8, 400
 ORGANIZATION = uuid4()
-
-FILL = """
-    INSERT INTO audit_event (event, call_id, organization_id, organization_name, department_id, department_name,
-        actor_id, actor_name, client_address, purpose, model_asked, model_answered, query_hash, passages, tokens_input,
-        tokens_output, cost, outcome, first_token_ms, total_ms, provider_request_id, key_fingerprint, key_version,
-        details)
-    SELECT 'call:answered', gen_random_uuid(), %s, 'Tarnholm', gen_random_uuid(), 'Finance', gen_random_uuid(),
-        'Mara Lind', '192.0.2.7', 'chat', 'gpt-6-luna', 'gpt-6-luna-2026-08', encode(sha256(n::text::bytea), 'hex'),
-        '["doc-1/4", "doc-2/7"]', 800 + n %% 400, 200, 0.00123456, 'answered', 400, 2400, 'req_' || n,
-        'a1b2c3d4e5f60718', 'v-7', '{"reason": "", "attempts": 1}'
-    FROM generate_series(1, %s) AS n
-"""
 
 
 def say(words: str) -> None:

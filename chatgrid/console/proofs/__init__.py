@@ -28,7 +28,7 @@ CHECKS: dict[str, Check] = {
         Check("projects", 3, "Projects at the provider", projects.look, *HOURLY),
         Check("stores", 4, "Doors of the stores", stores.look, *HOURLY),
         Check("seals", 5, "Seals and anchors", record.seals, *HOURLY, shared=True),
-        Check("verification", 5, "The whole record", record.verification, *DAILY, shared=True),
+        Check("verification", 5, "The whole record", record.verification, *HOURLY, shared=True),
         Check("ledger", 6, "Ledger and record", ledger.look, *HOURLY),
         Check("rotation", 7, "Ages and exchanges", rotation.look, *HOURLY),
         Check("injection", 8, "Attack report", injection.look, *DAILY, shared=True),

@@ -28,7 +28,7 @@ from audit.events import Event
 from audit.models import AuditEvent, AuditSeal, LegalHold, RetentionPolicy, VerificationRun
 from audit.proofs import AnchorMark, anchor_marks
 from audit.signing import key_id
-from audit.verification import Severity
+from audit.verification import LEAST_KEPT, Severity
 from chatgrid.accounts.models import User
 from chatgrid.console.asking import ask
 from chatgrid.console.record.filters import as_uuid
@@ -130,9 +130,17 @@ def show_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
         "tab": "seals",
         "run": run,
         "state": state_of(run),
+        "is_changed": _is_changed(run),
         "found": [_found(finding, viewer) for finding in run.findings],
     }
     return TemplateResponse(request, "console/record/run.html", context)
+
+
+def _is_changed(run: VerificationRun) -> bool:
+    """The record's event says something else than this row; asked only while that event cannot have ended yet."""
+    if run.finished_at is None or run.problem:
+        return False
+    return timezone.now() - run.finished_at < LEAST_KEPT and not verifying.is_told(run)
 
 
 def state_of(run: VerificationRun) -> str:

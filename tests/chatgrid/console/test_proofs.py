@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -17,12 +18,15 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from audit import verifying
 from audit.events import Event
-from audit.models import AuditEvent
+from audit.models import AuditEvent, VerificationRun
+from audit.writer import Entry
+from audit.writer import record as write_event
 from chatgrid.console import home, prove
 from chatgrid.console.models import ControlProof
 from chatgrid.console.proofs import CHECKS, Evidence, ledger, projects, record, rotation, secrets, server_only, stores
-from chatgrid.console.proofs.base import state_of
+from chatgrid.console.proofs.base import counted, state_of
 from departments.keys.models import Finding, KeyReference, ProviderProject
 from departments.keys.rotation_models import Rotation
 from departments.keys.vaults import VaultUnavailable
@@ -288,7 +292,46 @@ def test_control_5_says_how_long_the_oldest_event_waits_for_its_seal(company: Co
 
     call_command("seal_audit", stdout=StringIO())
     assert record.seals(company.organization)[0].holds is True
-    assert "verified" in record.verification(company.organization)[0].text.lower()
+
+
+def test_control_5_reads_what_the_last_verification_found_and_makes_none_itself(company: Company) -> None:
+    verifying.verify(VerificationRun.objects.create())
+    found = record.verification(company.organization)
+    run = VerificationRun.objects.order_by("-finished_at")[0]
+    assert run.finished_at is not None
+    assert (counted(run.faults, "fault") if run.faults else counted(run.seals, "seal")) in found[0].text
+    assert found[0].holds is not bool(run.faults)
+    assert "Verified 0 hours ago" in sentences(found, True)
+
+
+def ended(company: Company, **how: Any) -> VerificationRun:
+    """A verification that ended now with its event, as the worker leaves it."""
+    now = timezone.now()
+    run = VerificationRun.objects.create(**{"started_at": now, "finished_at": now, "seals": 12, **how})
+    details = {"seals": run.seals, "faults": run.faults}
+    write_event(Entry(event=Event.RECORD_VERIFIED, subject_id=str(run.pk), details=details))
+    return run
+
+
+def test_control_5_turns_red_with_an_old_a_broken_off_a_bad_or_a_changed_verification(company: Company) -> None:
+    bad = {"severity": "fault", "seal": 3, "kind": "an event was changed"}
+    run = ended(company, findings=[bad], faults=1)
+    assert "The first bad place: seal 3, an event was changed" in sentences(look(company), False)[0]
+    VerificationRun.objects.filter(pk=run.pk).update(findings=[], faults=0)
+    assert "not the one in the record" in sentences(look(company), False)[0], "somebody has painted it green"
+    ended(company, problem="The database did not answer.")
+    assert "did not end: The database" in sentences(look(company), False)[0]
+    VerificationRun.objects.all().delete()
+    assert len(sentences(look(company), None)) == 1
+    old = ended(company, anchors={"file seals.jsonl": 12})
+    assert sentences(look(company), False) == []
+    assert "12 seals with every event under them verified and compared with 1 place outside" in str(look(company))
+    VerificationRun.objects.filter(pk=old.pk).update(finished_at=timezone.now() - timedelta(hours=27))
+    assert sentences(look(company), False) == ["Verified 27 hours ago"]
+
+
+def look(company: Company) -> list[Evidence]:
+    return record.verification(company.organization)
 
 
 async def test_control_6_compares_counter_ledger_and_record(company: Company, provider: Provider) -> None:

@@ -102,7 +102,10 @@ async def test_verify_now_leaves_a_task_and_its_result_is_shown_and_is_an_event(
     assert event.details["faults"] == run.faults
     page = (await client.get(run_page(run))).content.decode()
     assert f"{run.seals}" in page
+    assert "somebody changed it" not in page
     assert "Verifications" in (await client.get(SEALS)).content.decode()
+    await VerificationRun.objects.filter(pk=run.pk).aupdate(findings=[], faults=run.faults + 1)
+    assert "somebody changed it" in (await client.get(run_page(run))).content.decode()
 
 
 def test_it_waits_in_a_queue_of_its_own() -> None:
@@ -239,12 +242,15 @@ def change(event: object, name: str) -> None:
         superuser.execute("UPDATE audit_event SET actor_name = %s WHERE id = %s", [name, event])
 
 
-def test_the_clock_asks_unless_somebody_just_has(worker: list[str]) -> None:
+def test_the_clock_asks_unless_somebody_just_has_or_did_today(worker: list[str]) -> None:
     VerificationRun.objects.create(asked_by="Ada", seen_at=timezone.now())
     before = VerificationRun.objects.count()
     tasks.verify_nightly()
-    assert VerificationRun.objects.count() == before
     VerificationRun.objects.filter(finished_at=None).update(finished_at=timezone.now())
+    tasks.verify_nightly()
+    assert VerificationRun.objects.count() == before
+    VerificationRun.objects.update(finished_at=timezone.now() - timedelta(hours=25))
+    VerificationRun.objects.create(finished_at=timezone.now(), problem="The database did not answer.")
     tasks.verify_nightly()
     newest = VerificationRun.objects.order_by("-asked_at").first()
     assert newest is not None
