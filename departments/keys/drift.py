@@ -25,7 +25,8 @@ from audit.writer import Entry, record
 from departments.keys.admin_api import AdminApi, AdminApiError, has_admin_api, provider_of
 from departments.keys.models import Finding, KeyReference, ProviderProject
 from departments.keys.project_plan import Change, ProvisioningStopped
-from departments.keys.project_steps import STEPS, Step, Work, unknown_keys
+from departments.keys.project_steps import STEPS, unknown_keys
+from departments.keys.project_work import Step, Work
 from departments.keys.provisioning import Unmanaged, do_step, in_hand, open_api, project_row, translated
 from departments.keys.vaults import VaultError
 from departments.models import Department

@@ -46,7 +46,8 @@ from departments.keys.project_plan import (
     PlanChanged,
     ProvisioningStopped,
 )
-from departments.keys.project_steps import STEPS, Step, Work, changes, remember_project
+from departments.keys.project_steps import STEPS, changes, remember_project
+from departments.keys.project_work import Step, Work
 from departments.keys.reader import current_vault, forget_provider_key, key_name
 from departments.keys.vaults import SecretMissing, VaultError
 from departments.models import Department

@@ -23,7 +23,8 @@ from audit.nightly import tell_days
 from audit.reconciliation import Difference, KnownKey, Logged, compare, logged_by_us, raise_alarms
 from audit.roles import connect
 from departments.keys import provider_log, usage_findings
-from departments.keys.admin_api import AdminApiError, AdminKeyMissing, Kind, has_admin_key, open_admin_api
+from departments.keys.admin_api import AdminApiError, AdminKeyMissing, has_admin_key, open_admin_api
+from departments.keys.admin_reports import Kind
 from departments.keys.admin_values import Cost, Usage
 from departments.keys.models import KeyReference
 from departments.keys.rotation_models import Rotation

@@ -12,7 +12,7 @@ from audit.models import AuditEvent
 from departments.keys import project_key, provisioning
 from departments.keys.models import AdminKeyReference, KeyReference, ProviderProject
 from departments.keys.patterns import contains_key
-from departments.keys.project_steps import Step
+from departments.keys.project_work import Step
 from departments.keys.provisioning import (
     ArchiveReceipt,
     Busy,
