@@ -113,6 +113,7 @@ class Exporter:
     actor_name: str = ""
     organization_name: str = ""
     client_address: str = ""
+    reason: str = ""
 
 
 @dataclass
@@ -338,6 +339,8 @@ def _entry(event: Event, manifest: _Manifest, who: Exporter, /, **details: Any) 
     held: Mapping[str, Any] = {"format": manifest.form, "filters": manifest.filters.as_json(), **details}
     if details:
         held = {**held, "events": manifest.events, "seals": manifest.seals}
+    elif who.reason:
+        held = {**held, "reason": who.reason}
     return Entry(
         event=event,
         organization_id=manifest.filters.organization_id,

@@ -6,7 +6,8 @@ change of a row (a pasted key, an export, leave-now) asks by itself: chatgrid/co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from django.db.models import Model
@@ -15,9 +16,18 @@ from django.http import HttpRequest
 from chatgrid.accounts.models import User
 from chatgrid.console.fresh import require_confirmation
 from chatgrid.console.recording import Values, snapshot
-from departments.limits.models import Limit
-from departments.models import Department, Membership, QueryPolicy
+from departments.calls.models import CatalogueModel
+from departments.keys.models import ProviderProject
+from departments.limits.models import CEILINGS, PERSON_CEILINGS, AlertTarget, Limit
+from departments.models import Department, Membership, Organization, QueryPolicy
 from departments.roles import DepartmentRole, OrganizationRole
+
+POLICIES = {
+    "typed_secrets": "what happens to secrets typed into a question",
+    "document_review": "which documents are held until somebody has read them",
+    "moderation": "what moderation does",
+    "rules_public": "who reads its rules",
+}
 
 
 def confirm_change(request: HttpRequest, subject: Model, before: Values) -> None:
@@ -36,6 +46,8 @@ def _person(person: User, before: Values, after: Values) -> str:
         return f"Change the role of {person} from {OrganizationRole(before['role']).label} to {role.label}."
     if before["is_active"] and not after["is_active"]:
         return f"Close the sign-in of {person} and end their sessions."
+    if not before["is_active"] and after["is_active"]:
+        return f"Open the sign-in of {person} again, with the role {role.label}."
     return ""
 
 
@@ -45,15 +57,18 @@ def _membership(membership: Membership, before: Values, after: Values) -> str:
 
 
 def _department(department: Department, before: Values, after: Values) -> str:
-    if not before:
-        return ""
+    return " ".join(_department_acts(department, before, after)) if before else ""
+
+
+def _department_acts(department: Department, before: Values, after: Values) -> Iterator[str]:
     if before["is_active"] and not after["is_active"]:
-        return f"Close the department {department}: nobody in it can ask any more."
+        yield f"Close the department {department}: nobody in it can ask any more."
     if before["provider"] != after["provider"]:
-        return f"Send the questions of {department} to {after['provider']} instead of {before['provider']}."
+        yield f"Send the questions of {department} to {after['provider']} instead of {before['provider']}."
     if before["query_policy"] != after["query_policy"]:
-        return f"Let the record keep something else of the questions of {department}: {_kept(after)}."
-    return ""
+        yield f"Let the record keep something else of the questions of {department}: {_kept(after)}."
+    if changed := [words for name, words in POLICIES.items() if before[name] != after[name]]:
+        yield f"Change a policy of {department}: {', '.join(changed)}."
 
 
 def _kept(after: Values) -> str:
@@ -62,9 +77,37 @@ def _kept(after: Values) -> str:
 
 
 def _limit(limit: Limit, before: Values, after: Values) -> str:
-    lifted = [name for name, value in after.items() if value is None and isinstance(before.get(name), int)]
-    names = ", ".join(name.replace("_", " ") for name in lifted)
-    return f"Lift a limit ({names}): {limit}." if lifted else ""
+    held = [name for name in (*CEILINGS, *PERSON_CEILINGS) if before.get(name) is not None]
+    lifted = [name for name in held if after[name] is None]
+    raised = [name for name in held if after[name] is not None and Decimal(after[name]) > Decimal(before[name])]
+    if lifted:
+        return f"Lift a limit ({_words(lifted)}): {limit}."
+    return f"Raise a limit ({_words(raised)}): {limit}." if raised else ""
+
+
+def _words(names: list[str]) -> str:
+    return ", ".join(name.replace("_", " ") for name in names)
+
+
+def _organization(organization: Organization, before: Values, after: Values) -> str:
+    opened = before and after["admins_paste_keys"] and not before["admins_paste_keys"]
+    return f"Let the department admins of {organization} paste keys." if opened else ""
+
+
+def _catalogue(model: CatalogueModel, before: Values, after: Values) -> str:
+    # every budget in money is counted in these
+    differing = [name for name in after if name.startswith("price_") and before and before[name] != after[name]]
+    return f"Change what {model} costs ({_words(differing)})." if differing else ""
+
+
+def _project(project: ProviderProject, before: Values, after: Values) -> str:
+    differing = [name for name in after if before and before[name] != after[name]]
+    return f"Change the bounds of {project.department} at OpenAI ({_words(differing)})." if differing else ""
+
+
+def _target(target: AlertTarget, before: Values, after: Values) -> str:
+    silenced = before and before["is_active"] and not after["is_active"]
+    return f"Send no more alerts to {target.address}." if silenced else ""
 
 
 RULES: Mapping[type[Model], Callable[[Any, Values, Values], str]] = {
@@ -72,4 +115,8 @@ RULES: Mapping[type[Model], Callable[[Any, Values, Values], str]] = {
     Membership: _membership,
     Department: _department,
     Limit: _limit,
+    Organization: _organization,
+    CatalogueModel: _catalogue,
+    ProviderProject: _project,
+    AlertTarget: _target,
 }

@@ -2,7 +2,7 @@
 
 Rules:
 - One's own organization only; an operator, who belongs to none, uses `manage.py export_audit`.
-- A sign-in of the last minutes is asked for, because what leaves here is all that the company asked.
+- A sign-in of the last minutes and a reason are asked for, because what leaves here is all that the company asked.
 - The file streams: neither this process nor the database collects it first, and a closed tab ends it. That somebody
   began is in the record before the first byte.
 """
@@ -13,10 +13,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-from allauth.account.decorators import reauthentication_required
 from django import forms
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
@@ -30,6 +29,7 @@ from audit.export import Exporter, Filters, Format, export, stream_zip
 from audit.models import AuditEvent
 from audit.roles import connect
 from chatgrid.accounts.models import User
+from chatgrid.console.fresh import LONGEST_REASON, confirmed, reason_of
 from chatgrid.console.record.filters import LENGTHS, begin_of, date_field, event_choices, known_models, people_named
 from chatgrid.console.scope import may_enter, viewer_of, visible
 from chatgrid.console.site import site
@@ -66,6 +66,7 @@ class ExportForm(forms.Form):
     department = forms.ModelChoiceField(Department.objects.none(), required=False, empty_label="Every department")
     person = forms.CharField(required=False, max_length=254, help_text="A name, an address or an id; empty for all.")
     model = forms.ChoiceField(required=False)
+    reason = forms.CharField(max_length=LONGEST_REASON, help_text="What it is for. It stands in the record.")
 
     def __init__(self, data: Any, viewer: User, chosen: Mapping[str, str]) -> None:
         """`chosen` are the filters of the list from which somebody came here."""
@@ -115,10 +116,10 @@ def export_record(request: HttpRequest) -> HttpResponseBase:
     viewer = viewer_of(request)
     if not may_enter(viewer) or viewer.organization_id is None:
         raise PermissionDenied
-    return cast(HttpResponseBase, _export(request, viewer))
+    return _export(request, viewer)
 
 
-@reauthentication_required  # type: ignore[untyped-decorator]  # allauth has no types
+@confirmed("Take the record away.", allowed=may_enter)
 def _export(request: HttpRequest, viewer: User) -> HttpResponseBase:
     form = ExportForm(request.POST if request.method == "POST" else None, viewer, request.GET.dict())
     if request.method == "POST" and form.is_valid():
@@ -150,6 +151,7 @@ def _download(request: HttpRequest, form: ExportForm, viewer: User) -> Streaming
         actor_name=viewer.name,
         organization_name=viewer.organization.name if viewer.organization else "",
         client_address=client_address(request),
+        reason=reason_of(request),
     )
     packed = _packed(form.filters(), Format(form.cleaned_data["form"]), who)
     response = StreamingHttpResponse(_off_the_loop(packed), content_type="application/zip")

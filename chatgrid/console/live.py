@@ -4,8 +4,8 @@ Rules:
 - Everything is read from the ledger, the record and the broker when the page is asked for; nothing is sampled.
 - One answer is stopped by asking the process that writes it (its next renewal, five seconds at most).
 - A paused department makes no call, whoever asks and whatever for; its running answers end too. Its people read why.
-- Neither brake asks for a fresh sign-in: at two in the morning a brake has to work at the first press, and both can be
-  let go again. A pause needs a reason, because people read it.
+- The brakes ask for a fresh sign-in and a reason, like every dangerous act: whoever finds a console left open must not
+  silence a company. People read the reason of a pause.
 """
 
 from __future__ import annotations
@@ -105,12 +105,14 @@ def _under_way(viewer: User) -> QuerySet[Reservation]:
     return visible(Reservation.objects.filter(settled_at=None, lease_until__gt=timezone.now()), viewer)
 
 
-def stop(viewer: User, call_id: UUID) -> Reservation | None:
-    """Ask for the end of a call of the viewer's company; None where there is no such call any more."""
-    found = _under_way(viewer).filter(call_id=call_id).first()
-    if found is not None:
-        Reservation.objects.filter(call_id=call_id, settled_at=None).update(stop_requested=True)
-    return found
+def call_under_way(viewer: User, call_id: UUID) -> Reservation | None:
+    """A call of the viewer's company; None where there is no such call, or not any more."""
+    return _under_way(viewer).filter(call_id=call_id).first()
+
+
+def stop(call: Reservation) -> None:
+    """Ask for the end of a call: the process that makes it sees that at its next renewal."""
+    Reservation.objects.filter(call_id=call.call_id, settled_at=None).update(stop_requested=True)
 
 
 def tokens_by_minute(viewer: User) -> Chart:

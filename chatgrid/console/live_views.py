@@ -12,8 +12,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 
+from chatgrid.accounts.models import User
 from chatgrid.console import live
-from chatgrid.console.fresh import LONGEST_REASON, reason_of
+from chatgrid.console.fresh import LONGEST_REASON, require_confirmation
 from chatgrid.console.recording import record_act, snapshot
 from chatgrid.console.scope import may_change, viewer_of, visible
 from departments.models import Department
@@ -45,34 +46,34 @@ def live_page(request: HttpRequest) -> HttpResponse:
 
 def stop_call(request: HttpRequest, call_id: UUID) -> HttpResponse:
     _require_it(request)
-    with transaction.atomic():
-        call = live.stop(viewer_of(request), call_id)
-        if call is not None:
-            department = Department.objects.get(pk=call.department_id)
-            record_act(request, department, "answer stopped", call=str(call_id), person=str(call.person_id))
+    call = live.call_under_way(viewer_of(request), call_id)
     if call is None:
         messages.info(request, "That answer had ended already.")
-    else:
-        messages.success(request, "The answer ends within five seconds.")
+        return redirect("admin:live")
+    department = Department.objects.get(pk=call.department_id)
+    person = User.objects.filter(pk=call.person_id).values_list("name", flat=True).first()
+    require_confirmation(request, f"Stop the answer for {person or 'somebody'} in {department}.")
+    with transaction.atomic():
+        live.stop(call)
+        record_act(request, department, "answer stopped", call=str(call_id), person=str(call.person_id))
+    messages.success(request, "The answer ends within five seconds.")
     return redirect("admin:live")
 
 
 def pause_department(request: HttpRequest, department_id: UUID) -> HttpResponse:
     department = _department(request, department_id)
-    reason = reason_of(request)
-    if not reason:
-        messages.error(request, f"Write why, then pause {department} again: its people read it. Nothing was changed.")
-        return redirect("admin:live")
+    confirmed = require_confirmation(request, f"Pause {department}: no call is made, and its people read your reason.")
     with transaction.atomic():
         before = snapshot(department)
-        live.pause(department, reason)
-        record_act(request, department, "paused", before, snapshot(department), reason=reason)
+        live.pause(department, confirmed.reason)
+        record_act(request, department, "paused", before, snapshot(department))
     messages.success(request, f"{department} is paused: no call is made, and running answers end within five seconds.")
     return redirect("admin:live")
 
 
 def resume_department(request: HttpRequest, department_id: UUID) -> HttpResponse:
     department = _department(request, department_id)
+    require_confirmation(request, f"Let {department} answer again.")
     with transaction.atomic():
         before = snapshot(department)
         live.resume(department)

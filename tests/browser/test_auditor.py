@@ -121,6 +121,7 @@ def test_an_auditor_exports_with_a_fresh_sign_in(visitor: Visitor, audited: Comp
     page.get_by_role("link", name="Export these").click()
     sign_in_again(page)
     expect(page.get_by_label("Event")).to_have_value("call:refused")
+    page.get_by_label("Reason").fill("Audit of the year")
     with page.expect_download() as download:
         page.get_by_role("button", name="Export").click()
     archive = zipfile.ZipFile(download.value.path())

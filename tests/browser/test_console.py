@@ -122,6 +122,8 @@ def test_it_pauses_a_department_and_lets_it_go_on(console: Page, office: Company
     assert Department.objects.get(pk=office.hr.pk).pause_reason == "Wrong document online"
     clean(console)
     console.get_by_role("button", name="Resume Human Resources").click()
+    expect(console.get_by_text("Let Human Resources answer again.")).to_be_visible()
+    confirm(console, "The document is gone")
     expect(console.get_by_text("Human Resources goes on.")).to_be_visible()
     assert Department.objects.get(pk=office.hr.pk).paused_at is None
 

@@ -148,6 +148,7 @@ class ConsoleAdmin(Scoped, AnyModelAdmin):
     def save_formset(self, request: HttpRequest, form: Any, formset: BaseModelFormSet[Any, Any], change: bool) -> None:
         formset.save(commit=False)
         for obj in formset.deleted_objects:
+            require_confirmation(request, f"Remove the {obj._meta.verbose_name} “{obj}”.")
             record_act(request, obj, "removed", before=stored(obj))
             obj.delete()
         for obj, _ in formset.changed_objects:

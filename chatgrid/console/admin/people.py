@@ -112,6 +112,7 @@ class PersonAdmin(ConsoleAdmin):
     @admin.action(description="Open again", permissions=["change"])
     def open(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         people = list(queryset.filter(is_active=False))
+        require_confirmation(request, f"Open the sign-in of {counted(len(people), self.opts)} again.")
         self._set_active(request, people, True)
         messages.success(request, f"Open again: {len(people)}.")
 

@@ -174,7 +174,9 @@ class ProviderProjectAdmin(ConsoleAdmin):
         planned_at = request.POST.get("planned_at", "")
         if row.planned_at is None or planned_at != row.planned_at.isoformat():
             messages.error(request, "There is a newer plan than the one you saw. Read it, then apply it.")
-        elif ask(request, department_tasks.provision, str(row.department_id), *acting(request), planned_at):
+            return redirect("admin:keys_providerproject_change", row.pk)
+        require_confirmation(request, f"Apply the plan you saw to the project of {row.department} at OpenAI.")
+        if ask(request, department_tasks.provision, str(row.department_id), *acting(request), planned_at):
             record_act(request, row, "plan applied", planned_at=planned_at)
         return redirect("admin:keys_providerproject_change", row.pk)
 

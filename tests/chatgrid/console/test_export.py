@@ -15,7 +15,16 @@ from audit.models import AuditEvent
 from audit.writer import Entry, record
 from tests.company import Company, freshly_signed_in, signed_in
 
-FORM = {"form": "csv", "since": "", "until": "", "department": "", "person": "", "event": "", "model": ""}
+FORM = {
+    "form": "csv",
+    "since": "",
+    "until": "",
+    "department": "",
+    "person": "",
+    "event": "",
+    "model": "",
+    "reason": "Audit of the year",
+}
 
 
 async def at_work() -> None:

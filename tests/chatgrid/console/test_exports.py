@@ -25,6 +25,7 @@ from chatgrid.urls import urlpatterns as product
 from tests.company import PASSWORD, Company
 
 ADDRESS = "/record/export/"
+WHY = {"reason": "Audit of the year"}
 urlpatterns = [path("record/export/", export_record, name="export_record"), *product]
 pytestmark = pytest.mark.urls(__name__)
 
@@ -57,7 +58,7 @@ def test_an_auditor_gets_a_file_of_their_company_alone(
     monkeypatch.setattr("audit.export.RECEIPT_SECONDS", 0.0)
     written(company)
     written(other_company)
-    response = fresh(company.ada).post(ADDRESS, {"form": "jsonl", "event": "call:answered"})
+    response = fresh(company.ada).post(ADDRESS, WHY | {"form": "jsonl", "event": "call:answered"})
     assert response.status_code == 200
     assert response["Content-Disposition"].startswith("attachment; filename=")
     archive = zipfile.ZipFile(io.BytesIO(collected(response)))
@@ -65,6 +66,7 @@ def test_an_auditor_gets_a_file_of_their_company_alone(
     assert {event["organization_id"] for event in events} == {str(company.organization.pk)}
     found = AuditEvent.objects.filter(actor_id=company.ada.pk, event__startswith="record:export").order_by("at")
     assert [event.event for event in found] == [Event.EXPORT_BEGUN, Event.EXPORT_FINISHED]
+    assert found[0].details["reason"] == WHY["reason"]
 
 
 def test_a_sign_in_of_the_last_minutes_is_asked_for(company: Company) -> None:
@@ -86,7 +88,7 @@ def test_the_form_offers_nothing_of_another_company(company: Company, other_comp
     page = fresh(company.ivan).get(ADDRESS).content.decode()
     assert str(company.hr.pk) in page
     assert str(other_company.hr.pk) not in page
-    refused = fresh(company.ivan).post(ADDRESS, {"form": "csv", "department": other_company.hr.pk})
+    refused = fresh(company.ivan).post(ADDRESS, WHY | {"form": "csv", "department": other_company.hr.pk})
     assert "Select a valid choice" in refused.content.decode()
 
 
@@ -114,7 +116,14 @@ def test_an_export_is_narrowed_by_person_and_day_the_last_one_included(
     record(Entry(event=Event.DOCUMENT_LIVE, organization_id=company.organization.pk, actor_id=company.dave.pk))
     call_command("seal_audit")
     today = timezone.now().date().isoformat()
-    form = {"form": "jsonl", "person": company.bob.email, "event": "document:live", "since": today, "until": today}
+    form = {
+        **WHY,
+        "form": "jsonl",
+        "person": company.bob.email,
+        "event": "document:live",
+        "since": today,
+        "until": today,
+    }
     archive = zipfile.ZipFile(io.BytesIO(collected(fresh(company.ada).post(ADDRESS, form))))
     [line] = archive.read("events.jsonl").splitlines()
     assert json.loads(line)["actor_id"] == str(company.bob.pk)
@@ -122,7 +131,7 @@ def test_an_export_is_narrowed_by_person_and_day_the_last_one_included(
 
 @pytest.mark.parametrize(("person", "words"), [("nobody at all", "Nobody is called"), ("a", "Several people")])
 def test_somebody_who_cannot_be_told_is_asked_for_again(company: Company, person: str, words: str) -> None:
-    page = fresh(company.ada).post(ADDRESS, {"form": "csv", "person": person}).content.decode()
+    page = fresh(company.ada).post(ADDRESS, WHY | {"form": "csv", "person": person}).content.decode()
     assert words in page
     assert not AuditEvent.objects.filter(actor_id=company.ada.pk, event=Event.EXPORT_BEGUN).exists()
 
@@ -132,7 +141,7 @@ def test_the_page_shows_the_last_exports_of_the_own_company(
 ) -> None:
     monkeypatch.setattr("audit.export.RECEIPT_SECONDS", 0.0)
     written(company)
-    collected(fresh(company.ada).post(ADDRESS, {"form": "csv", "event": "call:answered"}))
+    collected(fresh(company.ada).post(ADDRESS, WHY | {"form": "csv", "event": "call:answered"}))
     [shown] = fresh(company.ivan).get(ADDRESS).context["exports"]
     assert (shown.event.actor_id, shown.words, shown.filters, shown.events) == (
         company.ada.pk,

@@ -5,138 +5,63 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 import time_machine
 from django.contrib.sessions.models import Session
+from django.db import transaction
 from django.test import AsyncClient
-from django.urls import reverse
+from django.urls import resolve, reverse
 from django.utils import timezone
 
 from audit.events import Event
 from audit.models import AuditEvent
 from chatgrid.accounts.models import User
+from chatgrid.console.site import _patterns, site
 from departments.keys.rotation_models import Rotation
-from departments.limits.models import Limit
-from departments.models import Department, Membership
-from tests.company import PASSWORD, Company, freshly_signed_in, make_key, set_limit, signed_in
+from tests.chatgrid.console.dangerous import ACTS, ASKS_ITSELF, Act, change_role, person_form
+from tests.company import PASSWORD, Company, freshly_signed_in, make_key, signed_in
 
-NO_MEMBERSHIPS = {"memberships-TOTAL_FORMS": "0", "memberships-INITIAL_FORMS": "0"}
 REAUTHENTICATE = reverse("account_reauthenticate")
 OLD = timedelta(seconds=301)  # allauth counts a sign-in as fresh for 300
-
-
-@dataclass(frozen=True)
-class Act:
-    """A form, sent to an address, and whether what it asks for has happened."""
-
-    address: str
-    form: dict[str, Any]
-    happened: Callable[[], bool]
-    says: str
-
-
-def person_form(company: Company, **changes: str) -> dict[str, str]:
-    bob = company.bob
-    return {"name": bob.name, "email": bob.email, "role": bob.role, "is_active": "on", **NO_MEMBERSHIPS, **changes}
-
-
-def change_role(company: Company) -> Act:
-    return Act(
-        reverse("admin:accounts_user_change", args=[company.bob.pk]),
-        person_form(company, role="it"),
-        lambda: User.objects.get(pk=company.bob.pk).role == "it",
-        "Change the role of Bob from Employee to IT.",
-    )
-
-
-def add_an_auditor(company: Company) -> Act:
-    email = f"eve@{company.organization.slug}.example"
-    return Act(
-        reverse("admin:accounts_user_add"),
-        {"name": "Eve", "email": email, "role": "auditor", **NO_MEMBERSHIPS},
-        lambda: User.objects.filter(email=email).exists(),
-        "Add Eve with the role Auditor.",
-    )
-
-
-def make_a_department_admin(company: Company) -> Act:
-    membership = Membership.objects.get(user=company.bob)
-    return Act(
-        reverse("admin:departments_membership_change", args=[membership.pk]),
-        {"role": "admin"},
-        lambda: Membership.objects.get(pk=membership.pk).role == "admin",
-        "Make Bob admin of Human Resources.",
-    )
-
-
-def close_a_sign_in(company: Company) -> Act:
-    return Act(
-        reverse("admin:accounts_user_changelist"),
-        {"action": "close", "_selected_action": [str(company.bob.pk), str(company.carol.pk)]},
-        lambda: not User.objects.filter(pk__in=[company.bob.pk, company.carol.pk], is_active=True).exists(),
-        "Close the sign-in of 2 people.",
-    )
-
-
-def delete_a_limit(company: Company) -> Act:
-    limit = set_limit(company, department=company.hr, tokens_per_day=9)
-    return Act(
-        reverse("admin:limits_limit_delete", args=[limit.pk]),
-        {"post": "yes"},
-        lambda: not Limit.objects.filter(pk=limit.pk).exists(),
-        "Remove the limit of Human Resources.",
-    )
-
-
-def lift_a_limit(company: Company) -> Act:
-    limit = set_limit(company, department=company.hr, tokens_per_day=9)
-    return Act(
-        reverse("admin:limits_limit_change", args=[limit.pk]),
-        {"tokens_per_day": "", "reason": "no need"},
-        lambda: Limit.objects.get(pk=limit.pk).tokens_per_day is None,
-        "Lift a limit (tokens per day): Human Resources.",
-    )
-
-
-def delete_memberships(company: Company) -> Act:
-    rows = Membership.objects.filter(department=company.hr)
-    chosen = [str(pk) for pk in rows.values_list("pk", flat=True)]
-    return Act(
-        reverse("admin:departments_membership_changelist"),
-        {"action": "delete_selected", "_selected_action": chosen, "post": "yes"},
-        lambda: not rows.exists(),
-        "Delete 3 memberships.",
-    )
-
-
-def close_a_department(company: Company) -> Act:
-    hr = company.hr
-    form = {"name": hr.name, "provider": hr.provider, "model": hr.model, "typed_secrets": "warn"}
-    form["document_review"] = "off"
-    return Act(
-        reverse("admin:departments_department_change", args=[hr.pk]),
-        {**form, **NO_MEMBERSHIPS},
-        lambda: not Department.objects.get(pk=hr.pk).is_active,
-        "Close the department Human Resources",
-    )
-
-
-ACTS = [
-    change_role,
-    add_an_auditor,
-    make_a_department_admin,
-    close_a_sign_in,
-    delete_a_limit,
-    lift_a_limit,
-    delete_memberships,
-    close_a_department,
-]
-# these ask for the reason in their own form, so the page between comes with an old sign-in only
-ASKS_ITSELF = {delete_a_limit, lift_a_limit}
+STOCK = ("_changelist", "_add", "_change", "_delete", "_history")  # Django's own: dangers.py says which changes ask
+WALKED_ELSEWHERE = {
+    "keys_keyreference_paste": "below",
+    "keys_adminkeyreference_paste": "tests/chatgrid/console/test_pasting.py",
+    "keys_adminkeyreference_ask": "tests/chatgrid/console/test_keys.py",
+    "keys_rotation_do": "tests/chatgrid/console/test_keys.py",
+    "audit_auditevent_question": "tests/chatgrid/console/test_record_entry.py",
+}
+HARMLESS = {
+    "index": "only shows",
+    "app_list": "leads home",
+    "autocomplete": "only shows",
+    "jsi18n": "only shows",
+    "login": "leads to the product's own sign-in",
+    "live": "only shows",
+    "check_control": "looks at a control once more",
+    "limits_limit_csv": "only shows",
+    "limits_limit_import": "shows a plan; doing it is limits_limit_apply",
+    "audit_auditevent_charts": "only shows",
+    "audit_auditevent_questions": "only shows",
+    "audit_auditevent_seals": "only shows",
+    "audit_auditevent_run": "only shows",
+    "audit_auditevent_verify": "looks at the seals once more",
+    "audit_auditevent_search_save": "a name for one's own filters",
+    "audit_auditevent_search_remove": "a name for one's own filters",
+    "departments_department_provision": "makes what is missing, changes nothing",
+    "keys_providerproject_plan": "makes a plan; doing it is keys_providerproject_apply",
+    "keys_finding_repair": "one click against a leak, because every minute counts; the finding is the reason",
+}
+HARMLESS_ACTIONS = {
+    "repair": HARMLESS["keys_finding_repair"],
+    "provision_again": HARMLESS["departments_department_provision"],
+    "change_chosen": "shows a plan; doing it is limits_limit_apply",
+    "download_chosen": "only shows",
+    "send_link": "a link goes to the person's own mailbox",
+}
 
 
 def acts(company: Company) -> list[AuditEvent]:
@@ -160,42 +85,79 @@ def asked(response: Any, act: Act) -> dict[str, list[str]]:
     return hidden_fields(page)
 
 
-@pytest.mark.parametrize("make", ACTS)
-async def test_an_old_sign_in_is_renewed_and_the_form_comes_back(
-    company: Company, make: Callable[[Company], Act]
-) -> None:
+@pytest.fixture(autouse=True)
+def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What these acts leave for the rotator is not what is tried here."""
+    monkeypatch.setattr("chatgrid.console.admin.projects.ask", lambda *_, **__: True)
+
+
+async def taken(response: Any) -> int:
+    """The status; of a download also its first bytes, because nothing of it happens before."""
+    if response.streaming:
+        await anext(aiter(response.streaming_content))
+    return int(response.status_code)
+
+
+def written_by(person: User) -> list[dict[str, Any]]:
+    """What stands in the record beside a reason."""
+    events = AuditEvent.objects.filter(actor_id=person.pk, details__has_key="reason")
+    return [event.details for event in events]
+
+
+@pytest.mark.parametrize("make", ACTS, ids=lambda make: make.__name__)
+async def test_an_act_asks_for_a_fresh_sign_in_and_a_reason(company: Company, make: Callable[[Company], Act]) -> None:
+    """One walk: refused, sign-in renewed, the form back, refused without a reason, done, and in the record."""
     act = make(company)
     client = await signed_in(company.ivan)
     refused = await client.post(act.address, {**act.form, "reason": "they asked"})
     assert refused.status_code == 302
     assert refused.url.startswith(REAUTHENTICATE)
     assert not act.happened()
-    assert acts(company) == []
+    before = timezone.now()
+    carried = asked(await client.post(REAUTHENTICATE, {"password": PASSWORD}), act)
+    assert not act.happened(), "a sign-in is no confirmation"
+    if make not in ASKS_ITSELF:
+        without = await client.post(act.address, {**carried, "reason": "   ", "confirming": "1"})
+        assert b"Write why" in without.content
+    assert not act.happened()
+    assert written_by(company.ivan) == []
+    assert await taken(await client.post(act.address, {**carried, "reason": "they asked"})) in {200, 302}
+    assert act.happened()
+    written = written_by(company.ivan)
+    assert written
+    assert {details["reason"] for details in written} == {"they asked"}
+    signed = [details["signed_in_at"] for details in written if "signed_in_at" in details]
+    assert all(datetime.fromisoformat(at) >= before - timedelta(seconds=1) for at in signed)
+
+
+def test_every_address_and_action_of_the_console_is_walked_or_harmless(company: Company) -> None:
+    names, actions = set(), set()
+    for make in ACTS:
+        with transaction.atomic():
+            act = make(company)
+            transaction.set_rollback(True)
+        names.add(resolve(act.address).url_name)
+        actions.add(act.form.get("action"))
+    own = {name for name in site_names() if not name.endswith(STOCK)}
+    assert own - names - set(WALKED_ELSEWHERE) - set(HARMLESS) == set(), "walk it in dangerous.py, or say why not"
+    assert (set(WALKED_ELSEWHERE) | set(HARMLESS)) - own == set(), "no address any more"
+    offered = {name for page in site._registry.values() for name in page.actions or ()}
+    assert offered - actions == set(HARMLESS_ACTIONS), "walk it in dangerous.py, or say why not"
+
+
+def site_names() -> set[str]:
+    return {name for pattern in _patterns(site.get_urls()) if (name := pattern.name)}
+
+
+async def test_a_wrong_password_renews_nothing(company: Company) -> None:
+    act = change_role(company)
+    client = await signed_in(company.ivan)
+    await client.post(act.address, {**act.form, "reason": "they asked"})
     wrong = await client.post(REAUTHENTICATE, {"password": "not this one at all"})
     assert b"field-error" in wrong.content
+    refused = await client.post(act.address, {**act.form, "reason": "they asked"})
+    assert refused.url.startswith(REAUTHENTICATE)
     assert not act.happened()
-    again = asked(await client.post(REAUTHENTICATE, {"password": PASSWORD}), act)
-    assert not act.happened(), "a sign-in is no confirmation"
-    done = await client.post(act.address, {**again, "reason": "they asked"})
-    assert done.status_code == 302
-    assert act.happened()
-
-
-@pytest.mark.parametrize("make", [make for make in ACTS if make not in ASKS_ITSELF])
-async def test_a_reason_is_asked_for_and_stands_in_the_record(company: Company, make: Callable[[Company], Act]) -> None:
-    act = make(company)
-    client = await freshly_signed_in(company.ivan)
-    before = timezone.now()
-    carried = asked(await client.post(act.address, act.form), act)
-    without = await client.post(act.address, {**carried, "reason": "   "})
-    assert b"Write why" in without.content
-    assert not act.happened()
-    assert acts(company) == []
-    await client.post(act.address, {**carried, "reason": "they asked"})
-    assert act.happened()
-    for event in acts(company):
-        assert event.details["reason"] == "they asked"
-        assert event.details["signed_in_at"] <= before.isoformat()
 
 
 async def test_a_sign_in_is_fresh_for_five_minutes(company: Company) -> None:

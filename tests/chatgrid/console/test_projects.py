@@ -121,7 +121,8 @@ async def test_buttons_are_it_s_alone(
 async def test_it_sets_bounds_and_the_record_says_which(company: Company, row: ProviderProject) -> None:
     address = reverse("admin:keys_providerproject_change", args=[row.pk])
     stolen = {"project_id": "proj_of_somebody", "name": "mine"}
-    response = await (await signed_in(company.ivan)).post(address, BOUNDS | stolen)
+    why = {"reason": "a smaller budget"}
+    response = await (await freshly_signed_in(company.ivan)).post(address, BOUNDS | stolen | why)
     assert response.status_code == 302
     await row.arefresh_from_db()
     assert (row.allowed_models, row.alert_percents) == (["gpt-6.2-sol", "gpt-6.1-terra"], [50, 90])
@@ -148,7 +149,7 @@ async def test_a_bound_that_makes_no_sense_is_refused(
 async def test_it_asks_for_a_plan_reads_it_and_applies_what_it_read(
     company: Company, openai: OpenAICompany, row: ProviderProject, asked: list[Any]
 ) -> None:
-    client = await signed_in(company.ivan)
+    client = await freshly_signed_in(company.ivan)
     await client.post(reverse("admin:keys_providerproject_plan", args=[row.pk]))
     assert asked.pop() == ("departments.tasks.plan_department", (str(company.hr.pk),))
     assert openai.get("projects")["data"] == []
@@ -158,7 +159,8 @@ async def test_it_asks_for_a_plan_reads_it_and_applies_what_it_read(
     await row.arefresh_from_db()
     planned_at = row.planned_at.isoformat()
     assert f'value="{planned_at}"' in page.replace("&#x2B;", "+")
-    await client.post(reverse("admin:keys_providerproject_apply", args=[row.pk]), {"planned_at": planned_at})
+    values = {"planned_at": planned_at, "reason": "as read"}
+    await client.post(reverse("admin:keys_providerproject_apply", args=[row.pk]), values)
     ivan = company.ivan
     assert asked == [("departments.tasks.provision", (str(company.hr.pk), str(ivan.pk), ivan.name, planned_at))]
 
