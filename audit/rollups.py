@@ -162,13 +162,6 @@ def models(cursor: Cursor, organization_id: UUID, since: date) -> list[str]:
     return [name for (name,) in cursor.fetchall()]
 
 
-def first_day_of(cursor: Cursor, organization_id: UUID, model: str) -> date | None:
-    """The first day on which this model was asked; None where no sealed call ever asked it."""
-    query = "SELECT min(day) FROM audit_rollup WHERE organization_id = %s AND model = %s"
-    found: date | None = _one(cursor, query, [organization_id, model])
-    return found
-
-
 def _rows(scope: Scope, by: By) -> Iterator[sql.Composed]:
     """The stored rows to add up: as coarse as the question allows, and by month where whole months are in it."""
     table = _table(scope, by)

@@ -8,6 +8,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +23,7 @@ from audit.grants import apply_grants
 from audit.models import AuditEvent, AuditText
 from audit.tasks import make_partitions
 from audit.writer import Entry, KeptText, arecord, read_request, record, record_on
+from tests.audit.places import migrate, new_record
 
 APPLICATION, OWNER = "CHATGRID_DATABASE_URL", "CHATGRID_OWNER_DATABASE_URL"
 
@@ -132,6 +134,36 @@ def test_a_partition_made_later_is_as_closed_as_the_first(event_id: str) -> None
         for change in (*CHANGES, "DROP TABLE {}", "SELECT * FROM {}"):
             with pytest.raises(errors.InsufficientPrivilege):
                 application.execute(change.format("audit_event_2031_06"))
+
+
+def test_every_month_has_every_index_also_one_that_is_made_later(event_id: str) -> None:
+    query = (
+        "SELECT p.relname, count(*) FROM pg_inherits m JOIN pg_class p ON p.oid = m.inhrelid"
+        " JOIN pg_index i ON i.indrelid = p.oid AND i.indisvalid WHERE m.inhparent = 'audit_event'::regclass GROUP BY 1"
+    )
+    with connected(OWNER) as owner:
+        owner.execute("SELECT audit_make_partition('2031-05-01')")
+        months = dict(owner.execute(query).fetchall())
+        whole = owner.execute(
+            "SELECT count(*) FILTER (WHERE indisvalid), count(*) FROM pg_index WHERE indrelid = 'audit_event'::regclass"
+        ).fetchone()
+    assert whole == (8, 8)
+    assert set(months.values()) == {8}, months
+    assert "audit_event_2031_05" in months
+
+
+def test_an_index_that_was_broken_off_is_made_again(tmp_path: Path) -> None:
+    """`migrate` was killed while it made one beside the writers: what is left is an index that nobody may use."""
+    with new_record(tmp_path) as held:
+        held.tamper(
+            "DROP INDEX audit_event_by_model",
+            "CREATE INDEX audit_event_default_by_model ON audit_event_default (organization_id)",
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'audit_event_default_by_model'::regclass",
+            "DELETE FROM django_migrations WHERE name = '0009_by_model'",
+            "ALTER INDEX audit_event_default_by_model OWNER TO chatgrid_owner",
+        )
+        migrate(held.database)
+        assert held.ask("SELECT indisvalid FROM pg_index WHERE indexrelid = 'audit_event_by_model'::regclass")
 
 
 def test_a_month_begins_and_ends_in_utc(event_id: str) -> None:

@@ -35,7 +35,6 @@ PERIODS = [
     ("month", "Last 30 days"),
     ("quarter", "Last 90 days"),
 ]
-UNSUMMED = timedelta(hours=1)  # what is younger may not be in the sums yet
 LENGTHS = {"hour": 1 / 24, "day": 1, "week": 7, "month": 30, "quarter": 90}
 GROUPS = {
     "call": "Calls",
@@ -104,7 +103,7 @@ class RecordForm(forms.Form):
         if wanted["event"]:
             rows = rows.filter(event=wanted["event"])
         if wanted["model"]:
-            rows = self._asking(rows, wanted["model"])
+            rows = rows.filter(model_asked=wanted["model"])
         if wanted["department"]:
             rows = rows.filter(department_id=wanted["department"].pk)
         if wanted["person"]:
@@ -112,16 +111,6 @@ class RecordForm(forms.Form):
         if wanted["q"]:
             rows = _about(rows, wanted["q"].strip())
         return self._in_time(rows)
-
-    def _asking(self, rows: QuerySet[AuditEvent], model: str) -> QuerySet[AuditEvent]:
-        """No index leads to a model, so the sums say from when on it is worth looking."""
-        organization_id = self.viewer.organization_id
-        if organization_id is None:
-            return rows.filter(model_asked=model)
-        with connection.cursor() as cursor:
-            first = rollups.first_day_of(cursor, organization_id, model)
-            since = begin_of(first) if first else rollups.state(cursor).at - UNSUMMED
-        return rows.filter(model_asked=model, at__gte=since)
 
     def _in_time(self, rows: QuerySet[AuditEvent]) -> QuerySet[AuditEvent]:
         wanted = self.cleaned_data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -17,7 +18,9 @@ from audit.events import Event
 from audit.models import AuditEvent
 from chatgrid.console.models import SavedSearch
 from chatgrid.console.record import listing
+from chatgrid.console.record.filters import RecordForm
 from chatgrid.console.record.listing import Place, page_of
+from chatgrid.console.scope import visible
 from tests.chatgrid.console.recording import LIST, asealed, call, write
 from tests.company import Company, signed_in
 
@@ -87,6 +90,23 @@ def test_a_page_deep_in_the_record_is_found_by_an_index_and_skips_nothing(compan
     assert "Index Scan" in found
     assert "Index Cond: ((organization_id = " in found
     assert "at <= " in found.partition("Index Cond")[2]
+
+
+def test_a_rare_model_is_found_by_an_index_in_the_order_of_the_page(company: Company) -> None:
+    write(company, 3, Event.CALL_ANSWERED, model_asked="gpt-6-rare")
+    form = RecordForm({"model": "gpt-6-rare"}, company.ada)
+    assert form.is_valid(), form.errors
+    rows = form.narrow(visible(AuditEvent.objects.all(), company.ada)).order_by("-at", "-id")[:51]
+    with connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off")
+        found = plan(rows)
+        cursor.execute("RESET enable_seqscan")
+    assert re.search(r"_by_model|_model_asked_at_idx", found)
+    assert re.search(
+        r"Index Cond: \(\(organization_id = '\S+'::uuid\) AND \(model_asked = 'gpt-6-rare'::text\)\)", found
+    )
+    assert "Filter" not in found
+    assert len(rows) == 3
 
 
 async def test_the_record_is_filtered_by_event_department_person_model_and_time(company: Company) -> None:
