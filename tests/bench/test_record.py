@@ -63,14 +63,23 @@ def insert_many(record: Record, table: str) -> float:
     """Rows a second that eight writers commit one by one."""
 
     def write(_: int) -> None:
+        # a call as it is: every index has something to hold
         entry = Entry(
-            event=Event.CALL_ANSWERED, organization_id=ORGANIZATION, actor_name="Mara", details={"attempts": 1}
+            event=Event.CALL_ANSWERED,
+            organization_id=ORGANIZATION,
+            department_id=uuid4(),
+            actor_id=uuid4(),
+            actor_name="Mara",
+            purpose="chat",
+            model_asked="gpt-6-luna",
+            tokens_input=800,
+            details={"attempts": 1},
         )
         with record.as_role(APP) as connection:
             if table != "audit_event":
                 connection.execute(f"SET search_path = {table}, public")
             for _ in range(EACH):
-                record_with(connection, Entry(**{**vars(entry), "id": uuid4()}))
+                record_with(connection, Entry(**{**vars(entry), "id": uuid4(), "call_id": uuid4()}))
 
     with ThreadPoolExecutor(WRITERS) as writers:
         seconds = timed(lambda: list(writers.map(write, range(WRITERS))))
