@@ -99,6 +99,7 @@ class Event(TextChoices):
     MORE_GRANTED = "limit:more_granted", "A department admin granted a person more, until it ends"
     MORE_DECLINED = "limit:more_declined", "A department admin declined a request for more"
     MORE_ENDED = "limit:more_ended", "A grant reached its end"
+    MORE_WITHDRAWN = "limit:more_withdrawn", "A department admin or IT ended a grant before its end, with a reason"
     LIMIT_ALERTED = "limit:alerted", "A share of a budget was reached, and whoever should know was told"
 
     FLOOD_REFUSED = "limit:flood_refused", "A request was refused by the flood shield"

@@ -1,4 +1,4 @@
-"""The page Budget: what is left and when it starts anew, asking for more, and for department admins granting it."""
+"""The page Budget: what is left and when it starts anew, asking for more, and for admins granting and ending it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from chatgrid.flood import shield
 from departments.access import Forbidden, access_department
-from departments.calls import more
+from departments.calls import grants, more
 from departments.calls.meter import budgets_of, meter_of
 from departments.http import PersonRequest, client_address, require_person
 from departments.models import Department
@@ -36,7 +36,7 @@ def ask(request: PersonRequest, slug: str) -> HttpResponse:
     reason = request.POST.get("reason", "")
     try:
         more.ask_for_more(request.person, department, reason, client_address(request))
-    except more.NotPossible as error:
+    except grants.NotPossible as error:
         return _page(request, department, problem=str(error), reason=reason, status=400)
     messages.success(request, "Your department admin has been told.")
     return redirect("chat:budget", slug)
@@ -57,7 +57,22 @@ def answer(request: PersonRequest, slug: str, asked_id: UUID) -> HttpResponse:
             amount, end = request.POST.get("amount", ""), request.POST.get("end", "")
             made = more.grant(department, asked_id, request.person, amount, end, address)
             messages.success(request, f"{made.person} has more now. It ends by itself.")
-    except more.NotPossible as error:
+    except grants.NotPossible as error:
+        messages.error(request, str(error))
+    return redirect("chat:budget", slug)
+
+
+@require_POST
+@require_person
+@shield("more")
+def end_grant(request: PersonRequest, slug: str, grant_id: UUID) -> HttpResponse:
+    """End a grant before its end, with a reason."""
+    department = access_department(request.person, slug, Right.GRANT_MORE)
+    reason = request.POST.get("reason", "")
+    try:
+        ended = grants.end_early(department, grant_id, request.person, reason, client_address(request))
+        messages.success(request, f"What {ended.person} was granted has ended. It is in the record.")
+    except grants.NotPossible as error:
         messages.error(request, str(error))
     return redirect("chat:budget", slug)
 
@@ -81,13 +96,13 @@ def _page(
         "budgets": budgets_of(person, department) or [meter_of(person, organization, department)],
         "own": more.own_budget(person, department),
         "open_request": more.open_request(person, department),
-        "own_grants": more.current_grants(department, person),
+        "own_grants": grants.current_grants(department, person),
         "can_grant": can_grant,
         "waiting": more.waiting_in(department, person) if can_grant else [],
-        "grants": more.current_grants(department) if can_grant else [],
+        "grants": grants.current_grants(department) if can_grant else [],
         "ends": more.ENDS,
         "zone": ZoneInfo(organization.time_zone),
-        "longest_reason": more.LONGEST_REASON,
+        "longest_reason": grants.LONGEST_REASON,
         "problem": problem,
         "reason": reason,
     }

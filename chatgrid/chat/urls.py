@@ -17,5 +17,6 @@ urlpatterns = [
     path("d/<slug:slug>/budget/", budget_views.budget, name="budget"),
     path("d/<slug:slug>/budget/ask", budget_views.ask, name="budget_ask"),
     path("d/<slug:slug>/budget/<uuid:asked_id>", budget_views.answer, name="budget_answer"),
+    path("d/<slug:slug>/budget/grants/<uuid:grant_id>/end", budget_views.end_grant, name="budget_end_grant"),
     path("answers/<uuid:call_id>/stop", views.stop, name="stop"),
 ]

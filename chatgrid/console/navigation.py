@@ -20,7 +20,7 @@ from departments.calls.models import CatalogueModel
 from departments.documents.models import DocumentSource
 from departments.keys.models import AdminKeyReference, Finding, KeyReference, ProviderProject
 from departments.keys.rotation_models import KeyAccess, Rotation
-from departments.limits.models import AlertTarget, Limit
+from departments.limits.models import AlertTarget, Grant, Limit
 from departments.models import Department, Membership, Organization
 
 
@@ -57,7 +57,7 @@ SECTIONS: Sequence[Section] = (
     Section(3, "Projects", "copy", (ProviderProject, Finding)),
     Section(4, "Departments", "files", (Department, DocumentSource, Organization)),
     Section(5, "Record", "check", RECORD),
-    Section(6, "Limits", "clock", (Limit, AlertTarget)),
+    Section(6, "Limits", "clock", (Limit, Grant, AlertTarget)),
     Section(7, "Rotation", "retry", (Rotation,)),
     Section(8, "Prompt injection", "alert", ()),
 )

@@ -6,16 +6,17 @@ hold), the department's allowance for each, the company's. The pools above hold 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Q
 from django.urls import reverse
+from django.utils import timezone
 
 from chatgrid.accounts.models import User
-from departments.limits.models import CEILINGS, Limit
+from departments.limits.models import CEILINGS, Grant, Limit
 from departments.models import Department
 
 WORDS = {
@@ -52,13 +53,26 @@ class Place:
 
     department: Department
     lines: list[Line]
+    grants: Sequence[Grant]
 
 
 def limits_of(person: User) -> list[Place]:
-    """What holds for this person in each of their departments. Two queries."""
+    """What holds for this person in each of their departments. Three queries."""
     departments = [each.department for each in person.memberships.select_related("department")]
     rows = _rows(person, [department.pk for department in departments])
-    return [Place(department, list(_lines(rows, department, person))) for department in departments]
+    granted = _granted(person)
+    return [
+        Place(department, list(_lines(rows, department, person)), granted.get(department.pk, []))
+        for department in departments
+    ]
+
+
+def _granted(person: User) -> dict[UUID, list[Grant]]:
+    """What they were granted for a while, by department; the first to end first."""
+    found: dict[UUID, list[Grant]] = {}
+    for grant in Grant.objects.filter(person=person, ends_at__gt=timezone.now()).order_by("ends_at"):
+        found.setdefault(grant.department_id, []).append(grant)
+    return found
 
 
 def _rows(person: User, departments: Iterable[UUID]) -> dict[tuple[UUID | None, UUID | None], Limit]:

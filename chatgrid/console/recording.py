@@ -32,7 +32,7 @@ from departments.documents.models import DocumentSource
 from departments.http import client_address
 from departments.keys.models import AdminKeyReference, Finding, KeyReference, ProviderProject
 from departments.keys.rotation_models import KeyAccess, Rotation
-from departments.limits.models import CEILINGS, PERSON_CEILINGS, AlertTarget, Limit
+from departments.limits.models import CEILINGS, PERSON_CEILINGS, AlertTarget, Grant, Limit
 from departments.models import Department, Membership, Organization
 
 Values = Mapping[str, Any]
@@ -86,6 +86,7 @@ KINDS: dict[type[Model], Kind] = {
     Departure: Kind("departure", ("reason",)),
     Membership: Kind("membership", ("user", "department", "role")),
     AlertTarget: Kind("alert target", ("kind", "address", "department", "is_active")),
+    Grant: Kind("grant", ("person", "department", "measure", "period", "amount", "ends_at")),
     Limit: Kind(
         "limit",
         (

@@ -21,7 +21,7 @@ from departments.calls.models import CatalogueModel
 from departments.documents.models import DocumentSource
 from departments.keys.models import AdminKeyReference, Finding, KeyReference, ProviderProject
 from departments.keys.rotation_models import KeyAccess, Rotation
-from departments.limits.models import AlertTarget, Limit, Reservation
+from departments.limits.models import AlertTarget, Grant, Limit, Reservation
 from departments.models import Department, Membership, Organization
 from departments.roles import OrganizationRole
 
@@ -34,6 +34,7 @@ PATHS: dict[type[Model], str | None] = {
     User: "organization",
     Membership: "department__organization",
     Limit: "organization",
+    Grant: "organization",
     AlertTarget: "organization",
     Reservation: "organization_id",
     KeyReference: "department__organization",

@@ -1,16 +1,17 @@
-"""A person asks for more than their budget, a department admin grants it with an amount and an end; it ends by itself.
+"""A person asks for more than their budget, a department admin grants it with an amount and an end.
+
+How a grant ends stands in grants.py.
 
 Rules:
 - One open request for a person and department. It is answered once: the second of two admins finds it answered.
 - A grant is added to the person's own ceiling of that kind, in that department, from now to its end. The ceilings of
   the department and of the company hold as before, so nobody can grant what their department does not have.
 - A grant cannot be for oneself: asking is there for everybody, admins included.
-- Asked, granted, declined and ended are events, written with the act or not at all.
+- Asked, granted and declined are events, written with the act or not at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from decimal import Decimal
@@ -23,6 +24,7 @@ from django.utils import timezone
 from audit.events import Event
 from audit.writer import Entry, record
 from departments.access import Forbidden, NotFound
+from departments.calls.grants import LONGEST_REASON, NotPossible, details_of
 from departments.calls.meter import Meter, budgets_of
 from departments.http import Person
 from departments.limits.alerts import tell_people
@@ -30,13 +32,8 @@ from departments.limits.models import Grant, MoreAsked
 from departments.models import Department, Membership
 from departments.roles import DepartmentRole
 
-LONGEST_REASON = 400
 MOST_TIMES = 10  # an amount above so many times the ceiling is a slip of the finger
 ENDS = {"today": "Tonight", "week": "In seven days", "month": "At the end of the month"}
-
-
-class NotPossible(Exception):
-    """What was asked for cannot be; the message says what to do instead."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +54,6 @@ def own_budget(person: Person, department: Department) -> Meter | None:
 
 def open_request(person: Person, department: Department) -> MoreAsked | None:
     return MoreAsked.objects.filter(person_id=person.id, department=department, state=MoreAsked.State.OPEN).first()
-
-
-def current_grants(department: Department, person: Person | None = None) -> Sequence[Grant]:
-    """What holds now, of one person or of everybody in the department, the first to end first."""
-    found = Grant.objects.filter(department=department, ends_at__gt=timezone.now()).select_related("person")
-    return list((found.filter(person_id=person.id) if person else found).order_by("ends_at"))
 
 
 def ask_for_more(person: Person, department: Department, reason: str, address: str = "") -> MoreAsked:
@@ -121,7 +112,7 @@ def grant(department: Department, asked_id: UUID, admin: Person, amount: str, en
             reason=asked.reason,
         )
         _answer(asked, MoreAsked.State.GRANTED, admin, made)
-        details = _granted(made) | {"reason": asked.reason, "before": str(meter.limit) if meter else ""}
+        details = details_of(made) | {"reason": asked.reason, "before": str(meter.limit) if meter else ""}
         _record(Event.MORE_GRANTED, department, admin, asked, details, address)
     return made
 
@@ -132,17 +123,6 @@ def decline(department: Department, asked_id: UUID, admin: Person, address: str 
         asked = _claimed(department, asked_id, admin)
         _answer(asked, MoreAsked.State.DECLINED, admin, None)
         _record(Event.MORE_DECLINED, department, admin, asked, {"reason": asked.reason}, address)
-
-
-def record_ended() -> int:
-    """Write the end of each grant that has ended into the record; how many there were. The end itself needs nobody."""
-    ended = 0
-    for each in Grant.objects.filter(end_recorded=False, ends_at__lte=timezone.now()).values_list("pk", flat=True):
-        with transaction.atomic():
-            if Grant.objects.filter(pk=each, end_recorded=False).update(end_recorded=True):
-                _record_end(Grant.objects.select_related("department__organization", "person").get(pk=each))
-                ended += 1
-    return ended
 
 
 def _waiting(asked: MoreAsked, department: Department, viewer: Person) -> Waiting:
@@ -204,16 +184,6 @@ def _answer(asked: MoreAsked, state: MoreAsked.State, admin: Person, made: Grant
     asked.save(update_fields=["state", "answered_at", "answered_by_name", "grant"])
 
 
-def _granted(made: Grant) -> dict[str, str]:
-    return {
-        "person": made.person.name,
-        "amount": f"{made.amount.normalize():f}",
-        "measure": made.measure,
-        "period": made.period,
-        "ends_at": made.ends_at.isoformat(),
-    }
-
-
 def _record(
     event: Event, department: Department, actor: Person, asked: MoreAsked, details: dict[str, str], address: str
 ) -> None:
@@ -230,22 +200,6 @@ def _record(
             subject_kind="person",
             subject_id=str(asked.person_id),
             details=details,
-        )
-    )
-
-
-def _record_end(ended: Grant) -> None:
-    department = ended.department
-    record(
-        Entry(
-            event=Event.MORE_ENDED,
-            organization_id=department.organization_id,
-            organization_name=department.organization.name,
-            department_id=department.pk,
-            department_name=department.name,
-            subject_kind="person",
-            subject_id=str(ended.person_id),
-            details=_granted(ended),
         )
     )
 

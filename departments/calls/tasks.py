@@ -11,7 +11,7 @@ from celery import shared_task
 from audit.database import connection
 from audit.events import Event, Outcome
 from audit.writer import Entry, read_request, record_on
-from departments.calls import more
+from departments.calls import grants
 from departments.calls.trial_job import run_due
 from departments.limits import budget
 from departments.loop import run
@@ -34,7 +34,7 @@ def run_trials() -> None:
 @shared_task
 def end_grants() -> None:
     """Write the end of each grant into the record; that it ended needs nobody."""
-    more.record_ended()
+    grants.record_ended()
 
 
 async def settle_lost() -> int:

@@ -10,6 +10,7 @@ from django.contrib.postgres.indexes import BrinIndex
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, validate_email
 from django.db import models
+from django.utils import timezone
 
 from departments.outgoing import check_url
 
@@ -238,7 +239,17 @@ class Grant(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.person}: {self.amount} {self.measure} {self.get_period_display()}"
+        return f"{self.person}: {self.words}"
+
+    @property
+    def words(self) -> str:
+        """As in "20,000 tokens more a day", "$5.00 more a month"."""
+        amount = f"${self.amount:,.2f}" if self.measure == self.Measure.MONEY else f"{int(self.amount):,} tokens"
+        return f"{amount} more {self.get_period_display()}"
+
+    @property
+    def holds(self) -> bool:
+        return self.starts_at <= timezone.now() < self.ends_at
 
 
 class MoreAsked(models.Model):

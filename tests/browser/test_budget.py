@@ -37,6 +37,13 @@ def test_asking_for_more_and_granting_it(visitor: Visitor, office: Company) -> N
     look(page, "granted")
     grant = Grant.objects.get(person=office.bob)
     assert grant.amount == 100_000  # half of the budget is what the page suggests
+    page.get_by_text("End it for Bob").click()
+    look(page, "ending")
+    accessible(page)
+    page.get_by_label("Why does it end?").fill("The report is done.")
+    page.get_by_role("button", name="End it now").click()
+    page.get_by_text("What Bob was granted has ended").wait_for()
+    assert not Grant.objects.get(person=office.bob).holds
     assert visitor.wrongs == []
 
 

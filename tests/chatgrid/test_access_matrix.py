@@ -96,6 +96,7 @@ MATRIX: dict[str, Row] = {
     "chat:budget_answer": Row(
         "post", lambda things: ["hr", things.call_id], {"alice": 404, "bob": 403, "carol": 403, "stranger": 403}
     ),
+    "chat:budget_end_grant": Row("post", lambda things: ["hr", uuid4()], ADMINS),
     "documents:list": Row("get", slug, HR_MEMBERS | {"stranger": 503}),  # their HR has no store yet
     "documents:status": Row("get", slug, HR_MEMBERS | {"stranger": 503}),
     "documents:detail": Row("get", document, {"alice": 200, "bob": 200, "carol": 200, "stranger": 503}),

@@ -87,6 +87,7 @@ COSTLY = {
     "chat:ask_new": "ask",
     "chat:budget_ask": "more",
     "chat:budget_answer": "more",
+    "chat:budget_end_grant": "more",
     "documents:upload": "upload",
     "documents:retry": "upload",
     "documents:original": "download",
@@ -127,6 +128,7 @@ async def test_a_shield_answers_429_and_when_to_come_back_and_never_403(company:
         "chat:ask_new": ["hr"],
         "chat:budget_ask": ["hr"],
         "chat:budget_answer": ["hr", uuid4()],
+        "chat:budget_end_grant": ["hr", uuid4()],
     }
     answers = [await client.post(reverse(name, args=arguments[name]), {}, headers=STREAM) for _ in range(5)]
     assert [answer.status_code for answer in answers[-2:]] == [429, 429]

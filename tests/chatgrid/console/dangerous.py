@@ -23,7 +23,7 @@ from chatgrid.console.wanted.changes import digest
 from chatgrid.console.wanted.limits import Context, plan_limits, read_csv
 from departments.keys.models import ProviderProject
 from departments.keys.rotation_models import KeyAccess, Rotation
-from departments.limits.models import AlertTarget, Limit, Reservation
+from departments.limits.models import AlertTarget, Grant, Limit, Reservation
 from departments.models import Department, Membership, Organization
 from tests.company import Company, give_key, set_limit
 
@@ -153,6 +153,26 @@ def raise_a_limit(company: Company) -> Act:
         {"person_tokens_per_day": "10", "reason": "more to do"},
         lambda: Limit.objects.get(pk=limit.pk).person_tokens_per_day == 10,
         "Raise a limit (person tokens per day): Human Resources.",
+    )
+
+
+def end_a_grant(company: Company) -> Act:
+    now = timezone.now()
+    grant = Grant.objects.create(
+        organization=company.organization,
+        department=company.hr,
+        person=company.bob,
+        amount=1_000,
+        starts_at=now,
+        ends_at=now + timedelta(days=2),
+        granted_by=company.alice.pk,
+        granted_by_name="Alice",
+    )
+    return Act(
+        reverse("admin:limits_grant_end", args=[grant.pk]),
+        {},
+        lambda: not Grant.objects.get(pk=grant.pk).holds,
+        "End what Bob was granted: 1,000 tokens more a day.",
     )
 
 
@@ -344,6 +364,7 @@ ACTS = [
     delete_a_limit,
     lift_a_limit,
     raise_a_limit,
+    end_a_grant,
     change_many_limits,
     silence_an_alert,
     close_a_department,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.admin import ModelAdmin
@@ -20,7 +21,7 @@ from departments.calls.models import CatalogueModel
 from departments.documents.models import DocumentSource
 from departments.keys.models import AdminKeyReference, Finding, KeyReference, ProviderProject
 from departments.keys.rotation_models import KeyAccess, Rotation
-from departments.limits.models import AlertTarget, Limit
+from departments.limits.models import AlertTarget, Grant, Limit
 from departments.models import Department, Membership, Organization
 from tests.company import Company
 
@@ -83,6 +84,21 @@ def departure(company: Company) -> Departure:
     )
 
 
+def grant(company: Company) -> Grant:
+    now = timezone.now()
+    return Grant.objects.create(
+        organization=company.organization,
+        department=department(company),
+        person=person(company),
+        amount=5,
+        starts_at=now,
+        ends_at=now + timedelta(days=1),
+        granted_by=company.alice.pk,
+        granted_by_name="Alice",
+        reason="A report",
+    )
+
+
 ROWS: dict[type[Model], Callable[[Company], Model]] = {
     AdminKeyReference: lambda company: AdminKeyReference.objects.get_or_create(
         organization=company.organization, secret_name=f"admin/{company.organization.pk}", version="1", fingerprint="f"
@@ -97,6 +113,7 @@ ROWS: dict[type[Model], Callable[[Company], Model]] = {
         department=department(company), name="Policies", kind="folder", place="files"
     ),
     Finding: finding,
+    Grant: grant,
     KeyAccess: lambda company: KeyAccess.objects.create(
         organization=company.organization, department=department(company), person=person(company), how="pasted"
     ),

@@ -8,11 +8,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import AsyncClient
+from django.urls import reverse
 from django.utils import timezone
 
 from audit.events import Event
 from audit.models import AuditEvent
-from departments.calls import more
+from departments.calls import grants, more
 from departments.limits.budget import Granted, Refusal
 from departments.limits.models import Grant, MoreAsked, Notice
 from departments.models import Department, Membership
@@ -80,15 +81,44 @@ async def test_a_grant_ends_by_itself_and_its_end_is_recorded_once(company: Comp
     asked = await ask(company)
     alice = await signed_in(company.alice)
     await alice.post(f"{ADDRESS}{asked.pk}", {"amount": "1000", "end": "week"})
-    more.record_ended()
+    grants.record_ended()
     assert Event.MORE_ENDED not in [event.event for event in more_events(company)]
     assert isinstance(await reserve(company, prompt=500), Granted)
     await Grant.objects.filter(person=company.bob).aupdate(ends_at=timezone.now())
     assert isinstance(await reserve(company), Refusal)
-    assert more.record_ended() >= 1
-    more.record_ended()
+    assert grants.record_ended() >= 1
+    grants.record_ended()
     ended = [event for event in more_events(company) if event.event == Event.MORE_ENDED]
     assert [event.details["person"] for event in ended] == ["Bob"]
+
+
+async def test_a_grant_is_ended_early_with_a_reason_and_counts_no_more(company: Company) -> None:
+    set_limit(company, person_tokens_per_day=200)
+    asked = await ask(company)
+    alice = await signed_in(company.alice)
+    await alice.post(f"{ADDRESS}{asked.pk}", {"amount": "1000", "end": "week"})
+    grant = await Grant.objects.aget(person=company.bob)
+    planned, end = grant.ends_at, f"{ADDRESS}grants/{grant.pk}/end"
+    it_shows = reverse("admin:accounts_user_change", args=[company.bob.pk])
+    ivan = await signed_in(company.ivan)
+    assert "1,000 tokens more a day" in (await ivan.get(it_shows)).content.decode()
+    assert "Write why" in (await alice.post(end, {"reason": "  "}, follow=True)).content.decode()
+    for who, status in ((company.bob, 403), (company.dave, 404), (company.ivan, 404)):
+        assert (await (await signed_in(who)).post(end, {"reason": "mine"})).status_code == status
+    assert isinstance(await reserve(company, prompt=500), Granted)
+    shown = await alice.post(end, {"reason": "The report is done"}, follow=True)
+    assert "What Bob was granted has ended" in shown.content.decode()
+    assert "Granted now" not in shown.content.decode()
+    assert "gave you" not in await page(await signed_in(company.bob))
+    assert "more a day" not in (await ivan.get(it_shows)).content.decode()
+    assert isinstance(await reserve(company), Refusal)
+    again = await alice.post(end, {"reason": "Once more"}, follow=True)
+    assert "ended already" in again.content.decode()
+    grants.record_ended()
+    ends = more_events(company)[2:]
+    assert [event.event for event in ends] == [Event.MORE_WITHDRAWN], "one end, and not also by itself"
+    assert (ends[0].actor_name, ends[0].details["reason"]) == ("Alice", "The report is done")
+    assert ends[0].details["would_have_ended_at"] == planned.isoformat()
 
 
 async def test_a_request_is_answered_once_and_declining_gives_nothing(company: Company) -> None:
