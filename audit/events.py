@@ -22,6 +22,12 @@ class Event(TextChoices):
     SIGNED_IN = "account:signed_in", "A person signed in"
     SIGN_IN_REFUSED = "account:sign_in_refused", "A sign-in was refused"
     ACCESS_ENDED = "account:access_ended", "Everything a person could do was ended at once"
+    SECOND_FACTOR_ADDED = "account:factor:added", "A person set up a second factor"
+    SECOND_FACTOR_USED = "account:factor:used", "A person gave their second factor"
+    SECOND_FACTOR_REFUSED = "account:factor:refused", "A wrong code was given for a second factor"
+    SECOND_FACTOR_REMOVED = "account:factor:removed", "A person took their own second factor off"
+    SECOND_FACTOR_TAKEN_OFF = "account:factor:taken_off", "IT took a person's second factor off"
+    RECOVERY_CODES_MADE = "account:factor:codes_made", "A person had new recovery codes made"
     SIGNED_OUT = "account:signed_out", "A person signed out"
 
     DOCUMENT_UPLOADED = "document:uploaded", "A document was uploaded"
@@ -128,6 +134,8 @@ CRITICAL = frozenset(
         Event.SECRET_STORED,
         Event.KEY_ACCESS_ENDED,
         Event.ACCESS_ENDED,
+        Event.SECOND_FACTOR_REMOVED,
+        Event.SECOND_FACTOR_TAKEN_OFF,
         Event.ADMIN_CHANGED,
         Event.RULES_CHANGED,
         Event.STORE_CREATED,

@@ -13,11 +13,13 @@ from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.db import close_old_connections, reset_queries
-from django.http import HttpResponseBadRequest, HttpResponseBase
+from django.http import HttpResponse, HttpResponseBadRequest, HttpResponseBase
 from django.urls import set_script_prefix
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatgrid.settings")
 django.setup(set_prefix=False)
+
+from chatgrid.middleware import with_headers  # noqa: E402 (after Django is set up)
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -59,7 +61,7 @@ class Handler(ASGIHandler):
             await signals.request_started.asend(sender=self.__class__, scope=scope)
             request, refusal = self.create_request(scope, body)
             if request is None:
-                refused = cast(HttpResponseBase, refusal)
+                refused = with_headers(cast(HttpResponse, refusal))
                 await self.send_response(refused, send)
                 await _close(refused)
                 return

@@ -8,9 +8,11 @@ import sys
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
+from django.urls import reverse
 from psycopg_pool import PoolTimeout
 
 from audit.database import DatabaseDown
+from departments.access import SecondFactorNeeded
 from departments.http import wants_json
 
 DATABASE_ERRORS = (DatabaseDown, OperationalError, InterfaceError, PoolTimeout)
@@ -23,6 +25,10 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if isinstance(exception, SecondFactorNeeded):
+        next_step = {"href": reverse("mfa_index"), "label": "Set it up now"}
+        sentence = "Your company asks for a second factor before this opens, and you have none yet. It takes a minute."
+        return _problem(request, 403, "A second factor first", sentence, next_step)
     sentence = "Your role does not allow this. A department admin or IT can help."
     return _problem(request, 403, "Not allowed", sentence)
 
@@ -49,9 +55,11 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return _problem(request, 403, "Please reload", sentence)
 
 
-def _problem(request: HttpRequest, status: int, title: str, sentence: str) -> HttpResponse:
+def _problem(
+    request: HttpRequest, status: int, title: str, sentence: str, next_step: dict[str, str] | None = None
+) -> HttpResponse:
     problem = {"title": title, "sentence": sentence, "status": status}
     if wants_json(request):
         return JsonResponse(problem, status=status)
     # without the request: the frame of a page reads the session and the database
-    return HttpResponse(render_to_string("errors/problem.html", problem), status=status)
+    return HttpResponse(render_to_string("errors/problem.html", problem | {"next_step": next_step}), status=status)

@@ -10,10 +10,12 @@ from __future__ import annotations
 from typing import Any, cast
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponsePermanentRedirect
 from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
 from django.middleware.security import SecurityMiddleware
@@ -42,6 +44,19 @@ HEADERS = {
 }
 
 
+def with_headers(response: HttpResponse) -> HttpResponse:
+    """The response with every header that does not depend on the request; also for those that no middleware sees."""
+    own = {
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": settings.SECURE_REFERRER_POLICY,
+        "Cross-Origin-Opener-Policy": settings.SECURE_CROSS_ORIGIN_OPENER_POLICY,
+        "Cache-Control": "no-store",  # pages hold conversations and names; static files set their own
+    }
+    for name, value in (HEADERS | own).items():
+        response.headers.setdefault(name, value)
+    return response
+
+
 class InPlace:
     """Mixed in before one of Django's middleware classes: its methods run on the event loop, without a thread."""
 
@@ -59,13 +74,14 @@ class InPlace:
 class SecurityHeaders(InPlace, SecurityMiddleware):
     """The whole set of security headers, on every response, static files included."""
 
+    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
+        try:
+            return super().process_request(request)
+        except DisallowedHost:
+            return None  # `Common` refuses it, further in, so that the refusal gets these headers, too
+
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        response = super().process_response(request, response)
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        # pages hold conversations and names; static files set their own
-        response.headers.setdefault("Cache-Control", "no-store")
-        return response
+        return with_headers(super().process_response(request, response))
 
 
 class Sessions(SessionMiddleware):

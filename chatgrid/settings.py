@@ -18,6 +18,9 @@ ENVIRONMENT = read_choice("CHATGRID_ENVIRONMENT", ("development", "test", "produ
 PRODUCTION = ENVIRONMENT == "production"
 DEBUG = False  # a debug page shows settings and local variables: not even on a laptop
 SECRET_KEY = read_str("CHATGRID_SECRET_KEY")
+SECRET_KEY_FALLBACKS = read_list(
+    "CHATGRID_OLD_SECRET_KEYS"
+)  # read what was signed or encrypted with them, make nothing
 DATA_FOLDER = read_path("CHATGRID_DATA", BASE_DIR / ".chatgrid")
 ALLOWED_HOSTS = read_list("CHATGRID_ALLOWED_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = read_list("CHATGRID_TRUSTED_ORIGINS")
@@ -33,6 +36,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
     "audit",
     "departments",
     "departments.keys",
@@ -165,6 +169,12 @@ ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False  # no mail to strangers: it would offer them to sign up
 ACCOUNT_SESSION_REMEMBER = False
 ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/5m/key", "reset_password": "20/m/ip,5/m/key"}
+# who must have a second factor in every organization; each may ask for more
+SECOND_FACTOR = read_choice("CHATGRID_SECOND_FACTOR", ("off", "privileged", "everybody"), "off")
+MFA_ADAPTER = "chatgrid.accounts.second_factor.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # IT makes people: nobody can shut out the owner of an address that is not theirs
+MFA_TOTP_TOLERANCE = 1  # a phone's clock may be 30 seconds off
 EMAIL_BACKEND = read_str("CHATGRID_EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = read_str("CHATGRID_EMAIL_FROM", "chatgrid@localhost")
 # private networks in which webhooks may be, such as 10.1.2.0/24: nothing else of a private network is ever asked

@@ -5,6 +5,7 @@ Rules:
 - A member without the right gets `Forbidden`, which answers 403: they know that the department exists.
 - A person whose sign-in was closed, and a department that was closed, are not there.
 - Nobody's role in the organization opens a department; only a membership does.
+- Where a second factor is asked for, a right that it guards is `SecondFactorNeeded` to whoever has none, at once.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from django.apps import apps
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
-from django.db.models import F, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet
 from django.http import Http404
 
 from audit.statements import Statement
 from departments.http import Person
-from departments.models import Department, Membership, Organization
-from departments.roles import GRANTED, Right
+from departments.models import Department, Membership, Organization, SecondFactor
+from departments.roles import GRANTED, DepartmentRole, Right
 
 
 class NotFound(Http404):
@@ -29,6 +32,10 @@ class NotFound(Http404):
 
 class Forbidden(PermissionDenied):
     """There, and yours, but not with this role."""
+
+
+class SecondFactorNeeded(PermissionDenied):
+    """Theirs with a second factor, which they have not set up."""
 
 
 _DEPARTMENT = [field.attname for field in Department._meta.concrete_fields]
@@ -76,10 +83,17 @@ def _memberships(person_id: UUID) -> QuerySet[Membership]:
     )
 
 
+def is_second_factor_needed(policy: str, *, is_privileged: bool) -> bool:
+    """Whether the stricter of an organization's policy and CHATGRID_SECOND_FACTOR asks this person for one."""
+    strictest = max(policy, settings.SECOND_FACTOR, key=SecondFactor.values.index)
+    return strictest == SecondFactor.EVERYBODY or (is_privileged and strictest == SecondFactor.PRIVILEGED)
+
+
 def _rows(memberships: QuerySet[Membership]) -> QuerySet[Membership, tuple[Any, ...]]:
     department = (f"department__{name}" for name in _DEPARTMENT)
     organization = (f"department__organization__{name}" for name in _ORGANIZATION)
-    return memberships.order_by().values_list("role", *department, *organization)
+    factors = apps.get_model("mfa", "Authenticator")._default_manager.filter(user=OuterRef("user"), type="totp")
+    return memberships.order_by().values_list("role", Exists(factors), *department, *organization)
 
 
 def _by_slug(person_id: UUID, slug: str) -> QuerySet[Membership, tuple[Any, ...]]:
@@ -107,9 +121,13 @@ _PAUSE = Statement(_pause, UUID)
 def _granted(rows: Sequence[tuple[Any, ...]], right: Right) -> Department:
     if not rows:
         raise NotFound("There is no such department.")
-    role, *columns = rows[0]
+    role, has_second_factor, *columns = rows[0]
     if right not in GRANTED[role]:
         raise Forbidden("Your role in this department does not allow this.")
     department = Department.from_db("default", _DEPARTMENT, columns[: len(_DEPARTMENT)])
     department.organization = Organization.from_db("default", _ORGANIZATION, columns[len(_DEPARTMENT) :])
+    is_privileged = right not in GRANTED[DepartmentRole.MEMBER]
+    policy = department.organization.second_factor
+    if not has_second_factor and is_second_factor_needed(policy, is_privileged=is_privileged):
+        raise SecondFactorNeeded
     return department

@@ -40,6 +40,14 @@ class QueryPolicy(models.TextChoices):
     HASHED = "hashed", "A keyed hash only, by which a known question can be found"
 
 
+class SecondFactor(models.TextChoices):
+    """Who must have a second factor, from nobody to everybody: each holds more than the one before it."""
+
+    OFF = "off", "Nobody has to"
+    PRIVILEGED = "privileged", "IT, auditors and department admins"
+    EVERYBODY = "everybody", "Everybody"
+
+
 class Organization(models.Model):
     """A company. A fresh install has one, and its people never see the word."""
 
@@ -62,6 +70,13 @@ class Organization(models.Model):
         "department admins paste keys",
         default=False,
         help_text="Whether the admins of a department may store its key; IT always may.",
+    )
+    second_factor = models.CharField(
+        "second factor",
+        max_length=16,
+        choices=SecondFactor.choices,
+        default=SecondFactor.OFF,
+        help_text="Who must have one. Without it, what their role opens stays closed to them.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
 

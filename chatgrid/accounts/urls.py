@@ -1,12 +1,20 @@
-"""Sign-in, sign-out and passwords: allauth's views, those of them that ChatGrid offers, each stamped with its rule."""
+"""Sign-in, sign-out, passwords and the second factor: allauth's views, those of them that ChatGrid offers, each stamped
+with its rule.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from allauth.account import views
-from django.urls import path, re_path
+from allauth.mfa.base import views as factor
+from allauth.mfa.recovery_codes import views as codes
+from allauth.mfa.totp import views as totp
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import path, re_path, reverse
 
+from chatgrid.accounts.second_factor import draw_code, has_second_factor
 from chatgrid.flood import shield
 from departments.http import public, require_person
 
@@ -21,6 +29,13 @@ def _public(view: Any) -> Any:
 def _private(view: Any) -> Any:
     """Signed in, and asked for a password: guessing it is slowed down all the same."""
     return require_person(shield("sign_in")(view))
+
+
+def reauthenticate(request: HttpRequest) -> HttpResponseBase:
+    """A password is not asked of whoever has a second factor: it alone could take that factor off."""
+    if has_second_factor(request.user):
+        return redirect(f"{reverse('mfa_reauthenticate')}?{request.GET.urlencode()}")
+    return cast(HttpResponseBase, views.reauthenticate(request))
 
 
 urlpatterns = [
@@ -41,5 +56,20 @@ urlpatterns = [
         name="account_reset_password_from_key_done",
     ),
     path("accounts/inactive/", _public(views.account_inactive), name="account_inactive"),
-    path("accounts/reauthenticate/", _private(views.reauthenticate), name="account_reauthenticate"),
+    path("accounts/reauthenticate/", _private(reauthenticate), name="account_reauthenticate"),
+    path("accounts/second-factor/", _private(factor.index), name="mfa_index"),
+    path("accounts/second-factor/sign-in/", _public(factor.authenticate), name="mfa_authenticate"),
+    path("accounts/second-factor/renew/", _private(factor.reauthenticate), name="mfa_reauthenticate"),
+    path("accounts/second-factor/app/", _private(totp.activate_totp), name="mfa_activate_totp"),
+    path("accounts/second-factor/app/code.svg", _private(draw_code), name="mfa_draw_code"),
+    path("accounts/second-factor/app/off/", _private(totp.deactivate_totp), name="mfa_deactivate_totp"),
+    path("accounts/second-factor/codes/", _private(codes.view_recovery_codes), name="mfa_view_recovery_codes"),
+    path(
+        "accounts/second-factor/codes/new/", _private(codes.generate_recovery_codes), name="mfa_generate_recovery_codes"
+    ),
+    path(
+        "accounts/second-factor/codes/file/",
+        _private(codes.download_recovery_codes),
+        name="mfa_download_recovery_codes",
+    ),
 ]

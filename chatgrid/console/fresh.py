@@ -36,6 +36,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import urlencode
 
+from chatgrid.accounts.second_factor import require_second_factor
 from chatgrid.console.scope import may_change, may_enter
 
 LONGEST_REASON = 200
@@ -141,6 +142,7 @@ def confirmed(
 def _require(request: HttpRequest, allowed: Callable[[Any], bool]) -> None:
     if not allowed(request.user):
         raise PermissionDenied
+    require_second_factor(request.user)
 
 
 def _guarding(view: View, check: Callable[[HttpRequest], None]) -> View:

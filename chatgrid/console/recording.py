@@ -57,7 +57,9 @@ class Actor:
 
 
 KINDS: dict[type[Model], Kind] = {
-    Organization: Kind("organization", ("name", "slug", "time_zone", "conversation_days", "admins_paste_keys")),
+    Organization: Kind(
+        "organization", ("name", "slug", "time_zone", "conversation_days", "admins_paste_keys", "second_factor")
+    ),
     RetentionPolicy: Kind("retention", ("days",)),
     LegalHold: Kind("hold", ("reason", "set_by", "lifted_at")),
     Department: Kind(

@@ -22,6 +22,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.views.decorators.http import require_POST
 
+from chatgrid.accounts.second_factor import require_second_factor
 from chatgrid.console import facts
 from chatgrid.console.asking import ask
 from chatgrid.console.fresh import ConfirmationNeeded, answer
@@ -56,6 +57,7 @@ class ConsoleSite(AdminSite):
                 return redirect_to_login(request.get_full_path())
             if not self.has_permission(request):
                 raise PermissionDenied
+            require_second_factor(request.user)
             try:
                 return inner(request, *args, **kwargs)
             except ConfirmationNeeded as needed:

@@ -16,7 +16,6 @@ NAMED = re.compile(r"^(?:async )?def test_(r\d\d)_", re.MULTILINE)
 # class -> the part of it that has nothing to be tried on, and what has to be written when it has
 NOT_YET: dict[str, str] = {
     "R12": "no sign-in by a third party is offered; when one is: issuer and subject, state, nonce, and a fake provider",
-    "R15": "no second factor is offered; when one is: changing it needs a recent sign-in",
     "R09": "people have no keys of their own to the gateway; when they do: the right of the key AND of the person",
 }
 

@@ -56,7 +56,8 @@ def path_of(route: Route, filling: list[str | None], query: dict[str, str], ther
         prefix, resolver = resolver.namespace_dict[namespace]
     [(pattern, names), *_] = resolver.reverse_dict.getlist(name)[0][0]
     chosen = {
-        each: str(there.get(each, "x")) if text is None else text for each, text in zip(names, filling, strict=False)
+        each: str(route.thing(each, there)) if text is None else text
+        for each, text in zip(names, filling, strict=False)
     }
     values = {each: quote_from_bytes(as_bytes(text), safe="") for each, text in chosen.items()}
     address = "/" + prefix + pattern % {each: values.get(each, "x") for each in names}

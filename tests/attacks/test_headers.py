@@ -9,6 +9,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import time_machine
@@ -52,15 +53,13 @@ def assert_headers(headers: dict[str, str], where: object) -> None:
 
 
 async def test_every_route_has_exactly_these_headers_whoever_asks(shared: Loot) -> None:
-    values = shared.values | {"object_id": str(shared.company.bob.pk), "content_type_id": 1, "uidb36": "a", "key": "b"}
-    values |= {"app_label": "audit", "url": "x", "control": 1}
     clients = {who: await signed_in(getattr(shared.company, who)) for who in ("bob", "ivan")} | {
         "nobody": AsyncClient()
     }
     for route in routes():
         for who, client in clients.items():
             for method in ("get", "put", "options"):
-                response = await getattr(client, method)(route.address(values))
+                response = await getattr(client, method)(route.address(shared.values))
                 response.close()
                 assert_headers(dict(response.headers), (route.name, who, method, response.status_code))
 
@@ -70,8 +69,40 @@ async def test_errors_have_them_too(path: bytes) -> None:
     status, headers, _ = await raw(path, headers=[(b"host", b"localhost")])
     assert status in {301, 302, 404}
     assert_headers(headers, path)
-    status, headers, _ = await raw(path, headers=[(b"host", b"evil.example")])
-    assert status in {301, 302, 400, 404}
+
+
+ODD = {
+    "a name that is not ours": (b"/", [(b"host", b"evil.example")], 400),
+    "a NUL in a header": (b"/", [(b"host", b"localhost"), (b"accept-language", b"en\x00de")], 400),
+    "a length that is none": (b"/accounts/login/", [(b"host", b"localhost"), (b"content-length", b"x")], 200),
+    "an address without end": (b"/c/" + b"x" * 60_000, [(b"host", b"localhost")], 404),
+    "a header without end": (b"/healthz", [(b"host", b"localhost"), (b"x-more", b"x" * 100_000)], 200),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+@pytest.mark.parametrize("in_production", [False, True])
+async def test_a_request_that_no_page_sees_is_answered_with_them(
+    case: str, in_production: bool, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused before any view, and in production before the redirect to https, which reads the Host header itself."""
+    from chatgrid import asgi
+
+    path, sent, status = ODD[case]
+    if in_production:
+        settings.SECURE_SSL_REDIRECT = True
+        monkeypatch.setattr(asgi, "application", asgi.Handler())
+        status = 301 if status != 400 and len(path) < 8_000 else 400  # Django sends nobody to an endless address
+    found, headers, body = await raw(path, headers=sent)
+    assert found == status, body[:200]
+    assert_headers(headers, case)
+
+
+async def test_a_body_that_is_too_large_is_refused_with_them() -> None:
+    sent = [(b"host", b"localhost"), (b"content-type", b"application/x-www-form-urlencoded")]
+    status, headers, _ = await raw(b"/csp-report", method="POST", headers=sent, body=b"a=" + b"x" * 1_100_000)
+    assert status == 400
+    assert_headers(headers, "too large")
 
 
 async def test_a_form_from_elsewhere_is_refused_with_them(shared: Loot) -> None:

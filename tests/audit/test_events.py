@@ -79,7 +79,7 @@ async def rename_the_company(company: Company) -> None:
     client = AsyncClient()
     await client.aforce_login(company.ivan)
     address = reverse("admin:departments_organization_change", args=[company.organization.pk])
-    await client.post(address, {"name": "Acme Europe", "time_zone": "Europe/Paris"})
+    await client.post(address, {"name": "Acme Europe", "time_zone": "Europe/Paris", "second_factor": "off"})
 
 
 async def let_a_conversation_expire(company: Company) -> None:
@@ -107,6 +107,7 @@ TABLE: list[tuple[Action, list[Event]]] = [
 
 # the beginning of an event's name -> the test that does it and looks for the event
 ELSEWHERE = {
+    "account:factor:": "tests/chatgrid/accounts/test_second_factor.py",
     "source:": "tests/departments/documents/test_sources.py",
     "document:held": "tests/departments/documents/test_review.py",
     "document:approved": "tests/departments/documents/test_review.py",

@@ -151,6 +151,7 @@ EXCEPTIONS = {
     "csp_report": "public: tests/chatgrid/test_health.py",
     "security_txt": "public: tests/attacks/test_server.py",
     "account_": "nobody's objects: tests/chatgrid/accounts/test_sign_in.py",
+    "mfa_": "one's own second factor: tests/chatgrid/accounts/test_second_factor.py",
     "admin:": "IT's console has a matrix of its own: tests/chatgrid/console",
 }
 

@@ -53,6 +53,12 @@ class ConsoleForm(AnyModelForm):
         if self.instance._state.adding and self.organization is not None and hasattr(self.instance, "organization_id"):
             self.instance.organization = self.organization
 
+    def add_error(self, field: str | None, error: Any) -> None:
+        """A model may complain about what this page shows and lets nobody change: that stands above the fields."""
+        told = error.error_dict if hasattr(error, "error_dict") else {field: error}
+        for name, sentences in told.items():
+            super().add_error(name if name in self.fields else None, sentences)
+
     def _get_validation_exclusions(self) -> set[str]:
         # Django leaves out the constraints on fields that are not in the form, and the organization often is not
         excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]

@@ -1,7 +1,7 @@
 """Organizations: IT sees its own; the platform's operator sees all and adds one.
 
-How long the organization keeps its record (audit.RetentionPolicy, at least 90 days) and its conversations is asked for
-here; each change needs a fresh sign-in and a reason, whichever way it goes.
+How long the organization keeps its record (audit.RetentionPolicy, at least 90 days) and its conversations, and who must
+have a second factor, is asked for here; each change needs a fresh sign-in and a reason, whichever way it goes.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class OrganizationAdmin(ConsoleAdmin):
     list_display = ("name", "time_zone", "created_at")
     search_fields = ("name", "slug")
     fieldsets = (
-        (None, {"fields": ("name", "slug", "time_zone", "admins_paste_keys")}),
+        (None, {"fields": ("name", "slug", "time_zone", "second_factor", "admins_paste_keys")}),
         ("How long things are kept", {"fields": ("record_days", "conversation_days")}),
     )
 
@@ -84,13 +84,17 @@ class OrganizationAdmin(ConsoleAdmin):
 
 
 def _act(organization: Organization, days: int) -> str:
-    """What is about to change in how long things are kept, in words; "" where nothing does."""
+    """What is about to change in how long things are kept and who needs a second factor; "" where nothing does."""
     said = []
+    before = Organization.objects.get(pk=organization.pk)
+    if before.second_factor != organization.second_factor:
+        asked, until_now = organization.get_second_factor_display(), before.get_second_factor_display()
+        said.append(f"Change who must have a second factor in {organization} from “{until_now}” to “{asked}”.")
     if days != (now := record_days_of(organization)):
         said.append(f"Keep the record of {organization} for {days} days instead of {now}.")
-    kept = Organization.objects.values_list("conversation_days", flat=True).get(pk=organization.pk)
-    if kept != organization.conversation_days:
-        said.append(f"Keep conversations {_for(organization.conversation_days)} instead of {_for(kept)}.")
+    if before.conversation_days != organization.conversation_days:
+        kept = _for(before.conversation_days)
+        said.append(f"Keep conversations {_for(organization.conversation_days)} instead of {kept}.")
     return " ".join(said)
 
 

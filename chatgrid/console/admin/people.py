@@ -22,8 +22,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path
+from django.views.decorators.http import require_POST
 
 from chatgrid.accounts.models import User
+from chatgrid.accounts.recording import record_taken_off
+from chatgrid.accounts.second_factor import has_second_factor, take_off
 from chatgrid.console.admin.base import ConsoleAdmin, ConsoleInline, DepartmentFilter, counted
 from chatgrid.console.dangers import confirm_change
 from chatgrid.console.fresh import LONGEST_REASON, confirmed, require_confirmation
@@ -118,12 +121,29 @@ class PersonAdmin(ConsoleAdmin):
 
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
         person = self.get_object(request, unquote(object_id))
-        shown = {"places": limits_of(person), "person": person}
+        shown = {"places": limits_of(person), "person": person, "has_second_factor": has_second_factor(person)}
         return super().change_view(request, object_id, form_url, {**shown, **(extra_context or {})})
 
     def get_urls(self) -> list[Any]:
-        view = self.admin_site.admin_view(self.leave_view)
-        return [path("<path:object_id>/leave/", view, name="accounts_user_leave"), *super().get_urls()]
+        leave = self.admin_site.admin_view(self.leave_view)
+        factor = require_POST(self.admin_site.admin_view(self.factor_view))
+        return [
+            path("<path:object_id>/leave/", leave, name="accounts_user_leave"),
+            path("<path:object_id>/second-factor/", factor, name="accounts_user_factor"),
+            *super().get_urls(),
+        ]
+
+    def factor_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """For somebody who lost phone and codes: the second factor goes, and every session with it."""
+        person: User = self.get_object(request, unquote(object_id))
+        if person.pk == request.user.pk or not may_change(request.user):
+            raise PermissionDenied  # one's own is taken off in the account, with the factor itself
+        confirmed = require_confirmation(request, f"Take the second factor of {person} off.")
+        with transaction.atomic():
+            ended = end_sessions([person.pk]) if take_off(person) else 0
+            record_taken_off(request, person, confirmed.details() | {"sessions_ended": ended})
+        messages.success(request, f"{person} signs in with the password alone until they set up a new one.")
+        return redirect("admin:accounts_user_change", person.pk)
 
     @confirmed("End everything this person can do, at once.")
     def leave_view(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -32,6 +32,7 @@ def organization_form(company: Company, **changed: Any) -> tuple[str, dict[str, 
         "time_zone": held.time_zone,
         "record_days": record_days_of(held),
         "conversation_days": "",
+        "second_factor": held.second_factor,
     }
     return reverse("admin:departments_organization_change", args=[held.pk]), {**form, **changed}
 
@@ -48,6 +49,22 @@ def department_form(company: Company, **changed: Any) -> tuple[str, dict[str, An
 
 def changes(company: Company, kind: str) -> list[dict[str, Any]]:
     return [event.details for event in own(company, Event.ADMIN_CHANGED) if event.subject_kind == kind]
+
+
+# -- who must have a second factor
+
+
+async def test_who_must_have_a_second_factor_changes_with_a_reason_and_that_is_recorded(company: Company) -> None:
+    client = await freshly(company.ivan)
+    address, form = organization_form(company, second_factor="privileged")
+    asked = await client.post(address, form)
+    assert "to “IT, auditors and department admins”" in asked.content.decode()
+    company.organization.refresh_from_db()
+    assert company.organization.second_factor == "off"
+    assert (await client.post(address, {**form, **REASON})).status_code == 302
+    [change] = changes(company, "organization")
+    assert (change["before"], change["after"]) == ({"second_factor": "off"}, {"second_factor": "privileged"})
+    assert change["reason"] == REASON["reason"]
 
 
 # -- the record
