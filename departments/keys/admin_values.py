@@ -59,7 +59,12 @@ class ApiKey:
 
     def matches(self, secret: Secret) -> bool:
         """Whether the secret ends as this key does. Four characters: enough to tell the keys of one project apart."""
-        return bool(self._tail) and secret.reveal().endswith(self._tail)
+        return self.shows_its_end and secret.reveal().endswith(self._tail)
+
+    @property
+    def shows_its_end(self) -> bool:
+        """Whether the list tells how the key ends, so that `matches` means something."""
+        return bool(self._tail)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ Rules:
 - The looks of provisioning decide (project_steps.py), so a finding and the plan to repair it can never disagree.
 - One open finding for a department and kind. Found again, it is only seen again; no longer there, it closes itself.
 - A repair does that one step and what it stands on, and the person who pressed the button is in the record.
-- A key we did not make is the one thing that is deleted: exactly those that the finding names, still unknown now.
+- A key we did not make is the one thing that is deleted: exactly those that the finding names, still strangers now
+  (own_keys.py). The key that readers get, one that may be it, and a rotation's keys are never deleted here.
 - What cannot be asked (no admin key, OpenAI away) opens nothing and closes nothing.
 """
 
@@ -24,8 +25,10 @@ from audit.events import Event
 from audit.writer import Entry, record
 from departments.keys.admin_api import AdminApi, AdminApiError, has_admin_api, provider_of
 from departments.keys.models import Finding, KeyReference, ProviderProject
+from departments.keys.own_keys import Sorted, learn_id, sort_keys
+from departments.keys.project_key import is_rotating
 from departments.keys.project_plan import Change, ProvisioningStopped
-from departments.keys.project_steps import STEPS, unknown_keys
+from departments.keys.project_steps import STEPS
 from departments.keys.project_work import Step, Work
 from departments.keys.provisioning import Unmanaged, do_step, in_hand, open_api, project_row, translated
 from departments.keys.vaults import VaultError
@@ -86,6 +89,7 @@ def check(department: Department) -> list[Finding] | Unmanaged:
     with opened, in_hand(department) as row:
         work = Work(opened, row, department)
         with translated(work, "check"):
+            learn_id(opened, department)
             found = list(_differences(work))
             _note_use(work)
     return _file(department, found)
@@ -134,17 +138,31 @@ def _difference(step: Step, change: Change) -> Difference:
 
 
 def _about_keys(work: Work) -> Iterator[Difference]:
-    unknown = unknown_keys(work)
-    if unknown:
-        keys = [{"id": key.id, "name": key.name, "made": key.created_at.isoformat()} for key in unknown]
-        count = "a key" if len(keys) == 1 else f"{len(keys)} keys"
-        yield Difference(
-            Finding.Kind.KEY_UNKNOWN, f"There is {count} in this project that ChatGrid did not make.", {"keys": keys}
-        )
+    if not is_rotating(work.department):  # a rotation has two keys, and both are its own
+        yield from _about_strangers(_sorted_keys(work))
     reference = KeyReference.objects.filter(department=work.department).first()
     if reference and reference.expires_at and reference.expires_at < timezone.now() + ENDS_SOON:
         ends = reference.expires_at.isoformat()
         yield Difference(Finding.Kind.KEY_EXPIRING, f"The key ends on {ends[:10]}.", {"expires_at": ends})
+
+
+def _about_strangers(keys: Sorted) -> Iterator[Difference]:
+    """A single key that may be ours is taken for it; of several, one at least is somebody else's."""
+    unclear = keys.unclear if len(keys.unclear) > 1 else ()
+    shown = [
+        {"id": key.id, "name": key.name, "made": key.created_at.isoformat()} for key in (*keys.strangers, *unclear)
+    ]
+    if unclear:
+        sentence = f"Of {len(unclear)} keys in this project OpenAI's list does not tell which is the department's."
+    else:
+        count = "is a key" if len(shown) == 1 else f"are {len(shown)} keys"
+        sentence = f"There {count} in this project that ChatGrid did not make."
+    if shown:
+        yield Difference(Finding.Kind.KEY_UNKNOWN, sentence, {"keys": shown})
+
+
+def _sorted_keys(work: Work) -> Sorted:
+    return sort_keys(work.department, work.api.list_keys(work.project_id))
 
 
 def _note_use(work: Work) -> None:
@@ -226,8 +244,7 @@ def _put_right(work: Work, finding: Finding, actor: dict[str, Any]) -> None:
             _delete_unknown(work, {key["id"] for key in finding.evidence["keys"]})
     elif finding.kind == Finding.Kind.DELETED_KEY_USED:
         with translated(work, "repair"):
-            for key in finding.evidence["keys"]:
-                work.api.delete_key(work.project_id, key["id"])  # one that is gone is no error
+            _delete_again(work, [key["id"] for key in finding.evidence["keys"]])
     elif finding.kind == Finding.Kind.LEAKED_KEY:
         raise ProvisioningStopped("Rotate the key: that ends every use of it.")
     elif finding.kind == Finding.Kind.KEY_EXPIRING:
@@ -239,11 +256,39 @@ def _put_right(work: Work, finding: Finding, actor: dict[str, Any]) -> None:
 
 
 def _delete_unknown(work: Work, named: set[str]) -> None:
-    """Only what the finding showed to the person who pressed the button, and only while it is still unknown."""
-    for key in unknown_keys(work):
-        if key.id not in named:
-            continue
-        try:
-            work.api.delete_key(work.project_id, key.id)
-        except AdminApiError as error:
-            raise ProvisioningStopped(f"{error} Delete the key {key.id} at OpenAI yourself.") from None
+    """Only what the finding showed to the person who pressed the button, and only what is still a stranger's."""
+    keys = _sorted_keys(work)
+    for key in keys.strangers:
+        if key.id in named:
+            _delete_stranger(work, key.id)
+    _require_not_in_use(keys, named)
+    if named & {key.id for key in keys.unclear}:
+        raise ProvisioningStopped(
+            "Nothing was deleted that may be the key in use: OpenAI's list shows too little of these keys. Rotate the "
+            "department's key, then ChatGrid knows its own by its id."
+        )
+
+
+def _delete_stranger(work: Work, key_id: str) -> None:
+    if is_rotating(work.department):
+        raise ProvisioningStopped(
+            "A rotation of this key is under way, and its keys are its own. Repair after its end."
+        )
+    try:
+        work.api.delete_key(work.project_id, key_id)
+    except AdminApiError as error:
+        raise ProvisioningStopped(f"{error} Delete the key {key_id} at OpenAI yourself.") from None
+
+
+def _delete_again(work: Work, named: list[str]) -> None:
+    """Keys that a rotation had deleted; one that is gone is no error."""
+    _require_not_in_use(_sorted_keys(work), set(named))
+    for key_id in named:
+        work.api.delete_key(work.project_id, key_id)
+
+
+def _require_not_in_use(keys: Sorted, named: set[str]) -> None:
+    if keys.ours is not None and keys.ours.id in named:
+        raise ProvisioningStopped(
+            f"The key {keys.ours.id} is the one this department uses, so it was not deleted. Rotate it instead."
+        )

@@ -19,6 +19,7 @@ from audit.events import Event
 from audit.writer import Entry, record
 from departments.keys.admin_api import AdminApi, ApiKey
 from departments.keys.models import KeyReference, ProviderProject
+from departments.keys.own_keys import sort_keys
 from departments.keys.reader import KeyOrigin, current_vault, key_document, key_name, note_provider_key
 from departments.keys.rotation_models import Rotation
 from departments.keys.secret import Secret
@@ -31,14 +32,17 @@ def is_rotating(department: Department) -> bool:
     return Rotation.objects.filter(department=department, what=Rotation.What.KEY, closed_at=None).exists()
 
 
-def has_current_key(department: Department, row: ProviderProject, keys: Sequence[ApiKey]) -> bool:
-    """Whether our key is of this project, alive there, and current in the secret manager."""
+def has_current_key(department: Department, keys: Sequence[ApiKey]) -> bool:
+    """Whether our key is among those of its project, and current in the secret manager."""
     reference = KeyReference.objects.filter(department=department).first()
-    if reference is None or reference.project_id != row.project_id:
+    if reference is None:
         return False
-    if reference.key_id not in {key.id for key in keys}:
-        return False
-    return _current_version(current_vault(), key_name(department)) == reference.version
+    if reference.key_id:
+        is_there = reference.key_id in {key.id for key in keys}
+    else:
+        pasted = sort_keys(department, keys)
+        is_there = bool(pasted.ours or pasted.unclear)
+    return is_there and _current_version(current_vault(), key_name(department)) == reference.version
 
 
 def install_key(api: AdminApi, row: ProviderProject, department: Department) -> KeyReference:

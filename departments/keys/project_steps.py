@@ -17,7 +17,7 @@ from datetime import timedelta
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from departments.keys.admin_api import AdminMissing, ApiKey, ServiceAccount
+from departments.keys.admin_api import AdminMissing, ServiceAccount
 from departments.keys.models import KeyReference, ProviderProject
 from departments.keys.project_fences import (
     do_alerts,
@@ -146,7 +146,7 @@ def _account(work: Work) -> ServiceAccount | None:
 def look_key(work: Work) -> Change | None:
     if is_rotating(work.department):
         return None  # the rotation has the key in hand
-    if has_current_key(work.department, work.row, work.api.list_keys(work.project_id)):
+    if has_current_key(work.department, work.api.list_keys(work.project_id)):
         return None
     reference = KeyReference.objects.filter(department=work.department).first()
     before = f"key {reference.fingerprint}" if reference else None
@@ -162,15 +162,6 @@ def do_key(work: Work) -> None:
     work.row.mint_token = ""
     work.keep("mint_token")
     work.said |= {"key_id": reference.key_id, "fingerprint": reference.fingerprint}
-
-
-def unknown_keys(work: Work) -> list[ApiKey]:
-    """Keys of the project that we did not make. None while a rotation is under way: it has two."""
-    if is_rotating(work.department):
-        return []
-    reference = KeyReference.objects.filter(department=work.department).first()
-    known = reference.key_id if reference else ""
-    return [key for key in work.api.list_keys(work.project_id) if key.id != known]
 
 
 def _change(step: Step, sentence: str, before: str | None, work: Work) -> Change:

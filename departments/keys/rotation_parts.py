@@ -272,7 +272,8 @@ def superseded(job: Job) -> Outcome:
 
     def follow() -> None:
         mode = Mode.EMERGENCY if rotation.mode == Mode.EMERGENCY else Mode.PROMPT
-        following(rotation, now, trigger=rotation.trigger, mode=mode, own_account=True)
+        also_prove = unproven(rotation)
+        following(rotation, now, trigger=rotation.trigger, mode=mode, own_account=True, also_prove=also_prove)
 
     return closing(Result.SUPERSEDED, Event.ROTATION_NOT_RETIRED, also=follow)
 

@@ -290,7 +290,10 @@ def retire(job: Job) -> Outcome:
             how = retired_how(api, rotation, key_id)
     if how == "refused":
         return superseded(job)
-    return Move(to=Step.PROVE, event=Event.ROTATION_RETIRED, details={"key_id": key_id, "how": how})
+    # of a key that was pasted the id is known only now; usage that is counted late is told by it
+    changes = {} if rotation.giving_up else {"old_key_id": key_id}
+    details = {"key_id": key_id, "how": how}
+    return Move(to=Step.PROVE, event=Event.ROTATION_RETIRED, changes=changes, details=details)
 
 
 def prove(job: Job) -> Outcome:
@@ -302,6 +305,8 @@ def prove(job: Job) -> Outcome:
         if not alive:
             return closing(result_of(rotation), Event.ROTATION_PROVED, also=afterwards(job))
         problem = "The key of an earlier exchange still works. Delete at the provider every key but the newest."
+        if job.waited < ALARM_AFTER and not rotation.by_person:
+            return Pause(wait=backoff(rotation.tries, longest=30), problem=problem)  # caches may know it for a while
         return Pause(wait=REMIND_EVERY, problem=problem, event=Event.ROTATION_REMINDED)
     if rotation.by_person:
         problem = f"Delete the key {fingerprint_to_retire(rotation)} at the provider: it still works."

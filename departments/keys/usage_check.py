@@ -5,7 +5,8 @@
   (audit/billing.py).
 - An alarm is filed as a finding of its department, with the hours, the amount and one click (usage_findings.py).
 - OpenAI's own audit log is merged in on the way (provider_log.py).
-- Keys that were rotated away are known by their rotations, so that a deleted key that still works has its own reason.
+- Keys that are being exchanged or were rotated away are known by their rotations, so that a deleted key that still
+  works has its own reason. Deleted means proven dead: by its own rotation, or by a later one that was handed the proof.
 - Without an admin key, or with OpenAI away, nothing is compared and the operator reads why.
 """
 
@@ -27,12 +28,16 @@ from departments.keys.admin_api import AdminApiError, AdminKeyMissing, has_admin
 from departments.keys.admin_reports import Kind
 from departments.keys.admin_values import Cost, Usage
 from departments.keys.models import KeyReference
+from departments.keys.own_keys import learn_id
 from departments.keys.rotation_models import Rotation
+from departments.keys.rotation_parts import unproven
 from departments.keys.vaults import VaultError
-from departments.models import Organization
+from departments.models import Department, Organization
 
 DAYS = 5  # today, and four that may still grow: a bill of three days ago is looked at once more
 KINDS: tuple[Kind, ...] = ("completions", "embeddings")
+# how a rotation ends that has seen its keys refused
+PROOFS = {Rotation.Result.DONE, Rotation.Result.ROLLED_BACK, Rotation.Result.OUTAGE}
 
 logger = logging.getLogger(__name__)
 
@@ -95,15 +100,35 @@ def read_usage(organization: Organization, since: date, until: date) -> Provider
         return None
     start, end = (datetime.combine(day, time(), UTC) for day in (since, until))
     with opened as api:
+        for department in Department.objects.filter(organization=organization, key__key_id=""):
+            learn_id(api, department)  # usage is counted by id, and a pasted key has none yet
         provider_log.merge(organization, api)
         usage = [row for kind in KINDS for row in api.usage(kind, start, end, width="1h")]
         return ProviderCounts(usage, list(api.costs(start, end)))
 
 
 def keys_of(organization: Organization) -> Iterator[KnownKey]:
-    """The keys of the organization's departments, those in use and those that rotations have ended."""
+    """The keys of the organization's departments: those in use, then those that rotations have made or ended."""
+    in_use = set()
     for reference in KeyReference.objects.filter(department__organization=organization):
+        in_use.add(reference.key_id)
         yield KnownKey(reference.fingerprint, reference.key_id, reference.project_id)
-    ended = Rotation.objects.filter(department__organization=organization, result=Rotation.Result.DONE)
-    for rotation in ended.exclude(old_key_id=""):
-        yield KnownKey(rotation.old_fingerprint, rotation.old_key_id, rotation.project_id, rotation.closed_at)
+    known: dict[str, KnownKey] = {}
+    for key in _keys_of_rotations(organization):
+        if key.key_id and key.key_id not in in_use and (key.retired_at or key.key_id not in known):
+            known[key.key_id] = key  # the new key of one rotation is the old one of the next, which ends it
+    yield from known.values()
+
+
+def _keys_of_rotations(organization: Organization) -> Iterator[KnownKey]:
+    rotations = list(Rotation.objects.filter(department__organization=organization, what=Rotation.What.KEY))
+    proven = {
+        version: rotation.closed_at
+        for rotation in rotations
+        if rotation.result in PROOFS
+        for version in unproven(rotation)
+    }
+    for rotation in rotations:
+        old, new = rotation.old_version, str(rotation.pk)
+        yield KnownKey(rotation.old_fingerprint, rotation.old_key_id, rotation.project_id, proven.get(old))
+        yield KnownKey(rotation.new_fingerprint, rotation.new_key_id, rotation.project_id, proven.get(new))

@@ -24,30 +24,15 @@ from departments.keys import key_people, triggers
 from departments.keys import rotation as rotating
 from departments.keys.offboarding import rotate_what_they_could_see
 from departments.keys.reader import current_vault
-from departments.keys.rotation import By, default_tools
+from departments.keys.rotation import By
 from departments.keys.rotation_models import Rotation
 from departments.keys.rotation_subjects import store_password_of
 from departments.models import Department
 from tests.company import Company, give_key, give_store
+from tests.departments.keys.rotating import Killed, run
 
 Step, Result, What = Rotation.Step, Rotation.Result, Rotation.What
 READERS = 6
-
-
-class Ahead:
-    """A clock that goes as the real one does, and can be put forward."""
-
-    by = timedelta(0)
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.by
-
-    def reach(self, moment: datetime) -> None:
-        self.by = max(self.by, moment - datetime.now(UTC) + timedelta(seconds=1))
-
-
-class Killed(BaseException):
-    """The end of the process."""
 
 
 @pytest.fixture(autouse=True)
@@ -64,21 +49,6 @@ def hr(company: Company) -> Iterator[Department]:
 
 def credential(department: Department) -> Credential:
     return parse_credential(current_vault().get_current(credential_name(department)))
-
-
-def run(rotation: Rotation) -> Rotation:
-    """Workers until it is closed; one that is killed leaves a claim, which ends."""
-    clock = Ahead()
-    for _ in range(120):
-        try:
-            rotating.advance(rotation.pk, replace(default_tools(), now=clock.now))
-        except Killed:
-            pass
-        rotation.refresh_from_db()
-        if rotation.closed_at:
-            return rotation
-        clock.reach(max(filter(None, (rotation.not_before, rotation.claimed_until, datetime.now(UTC)))))
-    raise AssertionError(f"{rotation.step}: {rotation.problem}")
 
 
 def lets_in(known: Credential) -> bool:

@@ -38,6 +38,38 @@ class Clock:
         self.at += timedelta(**by)
 
 
+class Ahead:
+    """A clock that goes as the real one does, and can be put forward: for what real servers must agree with."""
+
+    by = timedelta(0)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.by
+
+    def reach(self, moment: datetime) -> None:
+        self.by = max(self.by, moment - datetime.now(UTC) + timedelta(seconds=1))
+
+
+class Killed(BaseException):
+    """The end of a process: nothing of ours runs after it."""
+
+
+def run(rotation: Rotation, until: str = "closed") -> Rotation:
+    """Workers with the real tools until it is closed, or at a step; one that is killed leaves a claim, which ends."""
+    clock = Ahead()
+    for _ in range(120):
+        try:
+            rotating.advance(rotation.pk, replace(rotating.default_tools(), now=clock.now))
+        except Killed:
+            pass
+        rotation.refresh_from_db()
+        if rotation.step == until:
+            return rotation
+        assert rotation.closed_at is None, f"it has not waited at {until}"
+        clock.reach(max(filter(None, (rotation.not_before, rotation.claimed_until, datetime.now(UTC)))))
+    raise AssertionError(f"{rotation.step}: {rotation.problem}")
+
+
 @dataclass
 class MemoryProvider:
     """One project at a provider: its accounts and keys, and what it was told to refuse."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,31 +19,16 @@ from departments.keys.models import AdminKeyReference
 from departments.keys.offboarding import rotate_what_they_could_see
 from departments.keys.provisioning import plan
 from departments.keys.reader import current_vault
-from departments.keys.rotation import By, default_tools
+from departments.keys.rotation import By
 from departments.keys.rotation_models import KeyAccess, Rotation
 from departments.keys.rotation_subjects import admin_key_of
 from departments.keys.secret import Secret
 from tests.company import Company
+from tests.departments.keys.rotating import Killed, run
 from tests.openai_admin import OpenAICompany, make_admin_key
 from tests.provider import Provider
 
 Step, Result, What = Rotation.Step, Rotation.Result, Rotation.What
-
-
-class Ahead:
-    """A clock that goes as the real one does, and can be put forward."""
-
-    by = timedelta(0)
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.by
-
-    def reach(self, moment: datetime) -> None:
-        self.by = max(self.by, moment - datetime.now(UTC) + timedelta(seconds=1))
-
-
-class Killed(BaseException):
-    """The end of the process."""
 
 
 @pytest.fixture(autouse=True)
@@ -57,20 +41,6 @@ def openai(provider: Provider, company: Company) -> Iterator[OpenAICompany]:
     there = OpenAICompany(provider.address).belongs_to(company.organization)
     yield there
     there.behave()
-
-
-def run(rotation: Rotation) -> Rotation:
-    clock = Ahead()
-    for _ in range(120):
-        try:
-            rotating.advance(rotation.pk, replace(default_tools(), now=clock.now))
-        except Killed:
-            pass
-        rotation.refresh_from_db()
-        if rotation.closed_at:
-            return rotation
-        clock.reach(max(filter(None, (rotation.not_before, rotation.claimed_until, datetime.now(UTC)))))
-    raise AssertionError(f"{rotation.step}: {rotation.problem}")
 
 
 def current(company: Company) -> Secret:

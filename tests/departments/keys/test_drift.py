@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -11,14 +12,16 @@ import pytest
 from django.utils import timezone
 
 from audit.models import AuditEvent
-from departments.keys import drift, rotation, tasks
-from departments.keys.admin_api import AdminApi
+from departments.keys import admin_values, drift, project_key, rotation, tasks
+from departments.keys.admin_api import AdminApi, NewKey
 from departments.keys.models import Finding, KeyReference, ProviderProject
 from departments.keys.patterns import contains_key
 from departments.keys.provisioning import ProvisioningStopped, apply, plan
+from departments.keys.rotation import By
 from departments.keys.rotation_models import Rotation
 from departments.keys.secret import Secret
 from tests.company import Company
+from tests.departments.keys.rotating import Killed, run
 from tests.openai_admin import OpenAICompany
 from tests.provider import Provider
 
@@ -167,6 +170,116 @@ def test_repairing_deletes_only_the_keys_that_were_shown(
     later = make("later")
     drift.repair(finding)
     assert (openai.asks(shown), openai.asks(later)) == (401, 200)
+
+
+def by_hand(openai: OpenAICompany, row: ProviderProject, name: str = "by hand") -> NewKey:
+    """Somebody makes a key in OpenAI's dashboard."""
+    with openai.colleague("alice@acme.example").api() as api:
+        return api.create_key(row.project_id, row.service_account_id, name, expires_in=timedelta(days=90))
+
+
+def pasted(company: Company, key: NewKey) -> None:
+    turned = run(rotation.start_pasted(company.hr, key.value, By(company.alice.pk, "Alice")))
+    assert turned.result == Rotation.Result.DONE
+
+
+def test_a_key_that_was_pasted_into_a_managed_project_is_ours(
+    company: Company, openai: OpenAICompany, row: ProviderProject
+) -> None:
+    made = by_hand(openai, row)
+    pasted(company, made)
+    assert KeyReference.objects.get(department=company.hr).key_id == ""
+    assert plan(company.hr) == []
+    assert found(company) == []
+    reference = KeyReference.objects.get(department=company.hr)
+    assert (reference.key_id, reference.project_id) == (made.id, row.project_id)
+    assert openai.asks(made.value) == 200
+
+
+def test_a_stranger_s_key_beside_a_pasted_one_is_the_only_one_that_goes(
+    company: Company, openai: OpenAICompany, row: ProviderProject
+) -> None:
+    ours, theirs = by_hand(openai, row), by_hand(openai, row, "theirs")
+    pasted(company, ours)
+    [finding] = found(company)
+    assert [key["id"] for key in finding.evidence["keys"]] == [theirs.id]
+    drift.repair(finding)
+    assert (openai.asks(ours.value), openai.asks(theirs.value)) == (200, 401)
+
+
+def test_a_finding_from_before_the_paste_deletes_nothing_that_is_in_use(
+    company: Company, openai: OpenAICompany, row: ProviderProject
+) -> None:
+    made = by_hand(openai, row)
+    [finding] = found(company)
+    turned = run(rotation.start_pasted(company.hr, made.value, By(company.alice.pk, "Alice")), Rotation.Step.DRAIN)
+    with pytest.raises(ProvisioningStopped, match="the one this department uses"):
+        drift.repair(finding)
+    run(turned)
+    tasks.repair_finding(str(finding.pk))
+    finding.refresh_from_db()
+    assert "the one this department uses" in finding.problem
+    assert openai.asks(made.value) == 200
+    assert found(company) == []
+
+
+def test_where_the_list_does_not_tell_the_keys_apart_nothing_is_deleted(
+    company: Company, openai: OpenAICompany, row: ProviderProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin_values, "_TAIL", re.compile("(?!)"))  # a list that shows nothing of a key
+    ours = by_hand(openai, row)
+    pasted(company, ours)
+    assert found(company) == []
+    other = by_hand(openai, row, "other")
+    [finding] = found(company)
+    assert finding.kind == Finding.Kind.KEY_UNKNOWN
+    with pytest.raises(ProvisioningStopped, match="Rotate the department's key"):
+        drift.repair(finding)
+    assert (openai.asks(ours.value), openai.asks(other.value)) == (200, 200)
+
+
+def test_strangers_wait_for_the_end_of_a_rotation(
+    company: Company, openai: OpenAICompany, row: ProviderProject
+) -> None:
+    stranger = by_hand(openai, row)
+    [finding] = found(company)
+    turned = run(rotation.start(company.hr, Rotation.Trigger.BUTTON), Rotation.Step.RETIRE)
+    with pytest.raises(ProvisioningStopped, match="A rotation of this key is under way"):
+        drift.repair(finding)
+    assert openai.asks(stranger.value) == 200
+    run(turned)
+    drift.repair(finding)
+    assert openai.asks(stranger.value) == 401
+
+
+def test_the_key_in_use_is_not_deleted_once_more(company: Company, openai: OpenAICompany, row: ProviderProject) -> None:
+    reference = KeyReference.objects.get(department=company.hr)
+    finding = Finding.objects.create(
+        department=company.hr,
+        kind=Finding.Kind.DELETED_KEY_USED,
+        evidence={"keys": [{"id": reference.key_id}]},
+        seen_at=timezone.now(),
+    )
+    with pytest.raises(ProvisioningStopped, match="the one this department uses"):
+        drift.repair(finding)
+    assert found(company) == [finding]
+    assert plan(company.hr) == []
+
+
+def test_a_key_whose_making_was_cut_short_is_no_stranger(
+    company: Company, openai: OpenAICompany, row: ProviderProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise Killed
+
+    tampered(openai, row, delete_our_key)
+    with monkeypatch.context() as patched:
+        patched.setattr(project_key, "note_provider_key", killed)  # readers have it already
+        with pytest.raises(Killed):
+            apply(company.hr)
+    assert {finding.kind for finding in found(company)} == {"key_gone"}
+    apply(company.hr)
+    assert found(company) == []
 
 
 def test_a_key_that_ends_soon_is_a_finding(company: Company, row: ProviderProject) -> None:

@@ -20,7 +20,7 @@ from departments.keys.rotation_models import Rotation
 from departments.keys.rotation_steps import STEPS
 from departments.keys.vaults import Vault
 from tests.company import Company
-from tests.departments.keys.rotating import Clock, MemoryProvider, Stage
+from tests.departments.keys.rotating import Clock, Killed, MemoryProvider, Stage
 
 Step, Result = Rotation.Step, Rotation.Result
 FORWARD = (
@@ -43,10 +43,6 @@ STORY = [
 ]
 
 Point = tuple[str, str]
-
-
-class Killed(BaseException):
-    """The end of the process: nothing of ours runs after it."""
 
 
 @dataclass

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import connections
 from django.urls import reverse
 from django.utils import timezone
@@ -17,16 +17,19 @@ from django.utils import timezone
 from audit.events import Event
 from audit.models import AuditEvent
 from audit.reconciliation import Reason
-from departments.keys import drift, usage_check
+from departments.keys import drift, rotation_worker, usage_check
 from departments.keys import rotation as rotating
-from departments.keys.models import Finding, KeyReference
+from departments.keys.models import Finding, KeyReference, ProviderProject
 from departments.keys.provisioning import apply
 from departments.keys.reader import current_vault, key_name
+from departments.keys.rotation import By
 from departments.keys.rotation_models import Rotation
 from departments.keys.secret import Secret
+from departments.keys.trial import Verdict
 from departments.models import Department
 from tests.company import Company, freshly_signed_in
 from tests.departments.calls.calling import ask, whole
+from tests.departments.keys.rotating import run
 from tests.openai_admin import OpenAICompany
 from tests.provider import Provider
 
@@ -48,20 +51,30 @@ def the_key(department: Department) -> Secret:
 
 
 def to_its_end(rotation: Rotation) -> None:
-    """A worker whose clock is where the rotation wants it."""
-    ahead = timedelta(0)
+    """For a thread of its own, which closes what it opens."""
     try:
-        for _ in range(100):
-            moment = datetime.now(UTC) + ahead
-            rotating.advance(rotation.pk, replace(rotating.default_tools(), now=lambda moment=moment: moment))
-            rotation.refresh_from_db()
-            if rotation.closed_at:
-                assert rotation.result == Rotation.Result.DONE
-                return
-            ahead = max(ahead, (rotation.not_before or moment) - datetime.now(UTC) + timedelta(seconds=1))
-        raise AssertionError(f"{rotation.step}: {rotation.problem}")
+        assert run(rotation).result == Rotation.Result.DONE
     finally:
         connections.close_all()
+
+
+def paste(company: Company, openai: OpenAICompany) -> Secret:
+    """A key that somebody makes in OpenAI's dashboard and pastes, until the department uses it."""
+    row = ProviderProject.objects.get(department=company.hr)
+    with openai.colleague("alice@acme.example").api() as api:
+        made = api.create_key(row.project_id, row.service_account_id, "by hand", expires_in=timedelta(days=90))
+    run(rotating.start_pasted(company.hr, made.value, By(company.alice.pk, "Alice")))
+    return made.value
+
+
+def hand_over(first: Rotation, company: Company) -> Rotation:
+    """Somebody suspects the new key while the first exchange has only its proof left."""
+    rotating.start(company.hr, "leak")
+    Rotation.objects.filter(pk=first.pk).update(not_before=None)
+    rotating.advance(first.pk)
+    first.refresh_from_db()
+    assert first.result == Rotation.Result.HANDED_OVER
+    return Rotation.objects.get(department=company.hr, closed_at=None)
 
 
 def alarms(company: Company) -> list[AuditEvent]:
@@ -256,6 +269,7 @@ def test_a_key_that_was_rotated_away_and_still_works_has_its_own_reason(
         trigger=Rotation.Trigger.SCHEDULE,
         secret_name=reference.secret_name,
         project_id=reference.project_id,
+        old_version=reference.version,
         old_key_id=reference.key_id,
         old_fingerprint=reference.fingerprint,
         result=Rotation.Result.DONE,
@@ -264,6 +278,48 @@ def test_a_key_that_was_rotated_away_and_still_works_has_its_own_reason(
         closed_at=long_ago,
     )
     assert [alarm.reason for alarm in usage_check.check(company.organization)] == [Reason.DELETED_KEY]
+
+
+async def test_a_key_that_a_person_pasted_is_ours_to_the_comparison_too(
+    company: Company, openai: OpenAICompany
+) -> None:
+    made = await sync_to_async(paste)(company, openai)
+    await whole(ask(company))
+    assert usage_check.check(company.organization) == []
+    assert openai.asks(made) == 200
+    assert [alarm.reason for alarm in usage_check.check(company.organization)] == [Reason.LEAKED_KEY]
+    finding = Finding.objects.get(department=company.hr, kind=Finding.Kind.LEAKED_KEY)
+    assert finding.evidence["keys"] == [{"id": KeyReference.objects.get(department=company.hr).key_id}]
+
+
+async def test_our_calls_with_a_key_that_is_being_exchanged_raise_no_alarm(
+    company: Company, openai: OpenAICompany
+) -> None:
+    await whole(ask(company))
+    rotation = await sync_to_async(rotating.start)(company.hr, "button")
+    await sync_to_async(run)(rotation, Rotation.Step.RETIRE)  # its day of waiting
+    await whole(ask(company))
+    assert usage_check.check(company.organization) == []
+
+
+async def test_keys_of_an_exchange_that_handed_its_proof_over_are_known(
+    company: Company, openai: OpenAICompany, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await whole(ask(company))
+    stolen = the_key(company.hr)
+    first = await sync_to_async(rotating.start)(company.hr, "person_left")
+    with monkeypatch.context() as patched:
+        # OpenAI's caches know the deleted key for a while, so only the proof is left
+        patched.setattr(rotation_worker, "look", lambda department, key: Verdict.ALIVE)
+        await sync_to_async(run)(first, Rotation.Step.PROVE)
+        await whole(ask(company))
+        second = await sync_to_async(hand_over)(first, company)
+    assert usage_check.check(company.organization) == []
+    await sync_to_async(run)(second)
+    dead = {key.key_id for key in usage_check.keys_of(company.organization) if key.retired_at}
+    assert dead == {first.old_key_id, first.new_key_id}
+    assert usage_check.check(company.organization) == []
+    assert openai.asks(stolen) == 401
 
 
 def test_a_provider_that_is_away_is_an_error_for_the_operator_and_no_alarm(
