@@ -26,7 +26,7 @@ from django.conf import settings
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.models import Model, QuerySet
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor, AsyncRawCursor
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
@@ -43,6 +43,10 @@ class Connection(AsyncConnection[TupleRow]):
 
     used_at = 0.0
     failed_at: ClassVar[float] = 0.0
+
+    async def execute_numbered(self, statement: bytes, parameters: Sequence[Any]) -> AsyncCursor[TupleRow]:
+        """Executes what `numbered` made."""
+        return await AsyncRawCursor(self).execute(statement, parameters)
 
 
 Pool = AsyncConnectionPool[Connection]
@@ -71,6 +75,17 @@ def conninfo() -> str:
         keepalives_interval=3,
         keepalives_count=3,
     )
+
+
+def numbered(statement: str) -> bytes:
+    """The statement with $1, $2 … in place of each %s, for `execute_numbered`: as PostgreSQL reads it.
+
+    psycopg would look for the placeholders of a statement as long as the admission's anew each time, for 0.2 ms.
+    """
+    if "%" in statement.replace("%s", ""):
+        raise ValueError("Only %s can be numbered.")
+    first, *others = statement.split("%s")
+    return "".join((first, *(f"${number}{each}" for number, each in enumerate(others, start=1)))).encode()
 
 
 @asynccontextmanager
@@ -128,7 +143,7 @@ async def _check_after_a_rest(held: Connection) -> None:
     Not where its socket has something to say that nobody asked for: a server that stopped or died says its farewell.
     """
     rested = time.monotonic() - held.used_at > REST_SECONDS or held.used_at <= held.failed_at
-    if rested or _has_farewell(held):
+    if rested or has_farewell(held):
         try:
             await AsyncConnectionPool.check_connection(held)
         except psycopg.OperationalError:
@@ -137,7 +152,7 @@ async def _check_after_a_rest(held: Connection) -> None:
             raise
 
 
-def _has_farewell(held: Connection) -> bool:
+def has_farewell(held: AsyncConnection[Any]) -> bool:
     """Whether an idle connection can be read: an end or an error waits there. Costs microseconds, no round trip."""
     look = select.poll()
     look.register(held.fileno(), select.POLLIN | select.POLLERR | select.POLLHUP)

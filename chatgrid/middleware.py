@@ -7,18 +7,21 @@ difference between an answer and a queue (docs/performance.md).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.messages.storage import default_storage
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponsePermanentRedirect
 from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
 from django.middleware.security import SecurityMiddleware
+from django.utils.functional import SimpleLazyObject, empty
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -112,4 +115,11 @@ class Authentication(InPlace, AuthenticationMiddleware):
 
 
 class Messages(InPlace, MessageMiddleware):
-    """Sentences for the next page."""
+    """Sentences for the next page, looked for only where a page shows or leaves one: reading them checks signatures."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        request._messages = SimpleLazyObject(partial(default_storage, request))  # type: ignore[attr-defined]
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        untouched = request._messages._wrapped is empty  # type: ignore[attr-defined]
+        return response if untouched else super().process_response(request, response)

@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -38,6 +39,14 @@ class SecondFactorNeeded(PermissionDenied):
     """Theirs with a second factor, which they have not set up."""
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Whether a person may ask in a department now. `pause_reason` is None where it goes on; a reason may be empty."""
+
+    is_member: bool
+    pause_reason: str | None = None
+
+
 _DEPARTMENT = [field.attname for field in Department._meta.concrete_fields]
 _ORGANIZATION = [field.attname for field in Organization._meta.concrete_fields]
 
@@ -57,9 +66,13 @@ async def aaccess_department_by_id(person: Person, department_id: UUID, right: R
     return _granted(await _BY_ID.rows(person.id, department_id), right)
 
 
-async def astill_allowed(person_id: UUID, department_id: UUID) -> bool:
-    """Whether a person is still a member of a department: asked again and again while an answer is written."""
-    return bool(await _ROLE.rows(person_id, department_id))
+async def astanding(person_id: UUID, department_id: UUID) -> Standing:
+    """Membership and pause in one look, as of now: asked again and again while an answer is written."""
+    rows = await _STANDING.rows(person_id, department_id)
+    if not rows:
+        return Standing(is_member=False)
+    paused_at, reason = rows[0]
+    return Standing(is_member=True, pause_reason=str(reason) if paused_at else None)
 
 
 async def apause_reason(department_id: UUID) -> str | None:
@@ -104,8 +117,9 @@ def _by_id(person_id: UUID, department_id: UUID) -> QuerySet[Membership, tuple[A
     return _rows(_memberships(person_id).filter(department_id=department_id))
 
 
-def _role(person_id: UUID, department_id: UUID) -> QuerySet[Membership, tuple[Any, ...]]:
-    return _memberships(person_id).filter(department_id=department_id).order_by().values_list("role")
+def _standing(person_id: UUID, department_id: UUID) -> QuerySet[Membership, tuple[Any, ...]]:
+    found = _memberships(person_id).filter(department_id=department_id).order_by()
+    return found.values_list("department__paused_at", "department__pause_reason")
 
 
 def _pause(department_id: UUID) -> QuerySet[Department, tuple[Any, ...]]:
@@ -114,7 +128,7 @@ def _pause(department_id: UUID) -> QuerySet[Department, tuple[Any, ...]]:
 
 _BY_SLUG = Statement(_by_slug, UUID, str)
 _BY_ID = Statement(_by_id, UUID, UUID)
-_ROLE = Statement(_role, UUID, UUID)
+_STANDING = Statement(_standing, UUID, UUID)
 _PAUSE = Statement(_pause, UUID)
 
 

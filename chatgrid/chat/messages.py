@@ -1,7 +1,7 @@
 """Writes conversations and messages on the chat path: short statements on the asynchronous pool, no thread.
 
 Rules:
-- A question and the place of its answer are written in one transaction: neither is ever there without the other.
+- A question and the place of its answer are written in one statement: neither is ever there without the other.
 - While an answer is written its text is saved every `SAVE_SECONDS`; a killed process loses no more than that, and
   `close_lost_answers` says on the page that the answer broke off.
 """
@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 from django.db.models import QuerySet
 from psycopg.types.json import Jsonb
 
-from audit.database import connection, pipelined_transaction
+from audit.database import connection
 from audit.statements import Statement
 from chatgrid.chat.models import TITLE_LENGTH, Conversation, Message
 from departments.http import Person
@@ -24,16 +24,36 @@ from departments.models import Department
 SAVE_SECONDS = 1.5
 HISTORY_MESSAGES = 24
 
-_CONVERSATION = """
-    INSERT INTO chat_conversation (id, department_id, owner_id, title, scope, created_at, updated_at)
-    VALUES (%s, %s, %s, %s, %s, clock_timestamp(), clock_timestamp())
+_CREATED = """
+    WITH conversation AS (
+        INSERT INTO chat_conversation (id, department_id, owner_id, title, scope, created_at, updated_at)
+        VALUES (%(conversation)s, %(department)s, %(owner)s, %(title)s, %(scope)s, clock_timestamp(), clock_timestamp())
+    )
 """
-_MESSAGE = """
+_TOUCHED = """
+    WITH conversation AS (
+        UPDATE chat_conversation SET updated_at = clock_timestamp(), scope = %(scope)s WHERE id = %(conversation)s
+    )
+"""
+_DELETED = """, replaced AS (DELETE FROM chat_message WHERE id = %(replaced)s AND conversation_id = %(conversation)s)"""
+_INSERT = """
     INSERT INTO chat_message (id, conversation_id, role, text, state, problem, call_id, citations, created_at, alive_at)
-    VALUES (%s, %s, %s, %s, %s, '', %s, %s, clock_timestamp(), clock_timestamp())
+    VALUES
 """
-_TOUCH = "UPDATE chat_conversation SET updated_at = clock_timestamp(), scope = %s WHERE id = %s"
-_DELETE = "DELETE FROM chat_message WHERE id = %s AND conversation_id = %s"
+_QUESTION = """(
+        %(question)s, %(conversation)s, 'person', %(text)s, 'complete', '', NULL, '[]',
+        clock_timestamp(), clock_timestamp()
+    ),
+"""
+# both are written within a microsecond, and the page puts them in the order of their times
+_ANSWER = """(
+        %(answer)s, %(conversation)s, 'assistant', '', 'writing', '', %(call)s, '[]',
+        clock_timestamp() + interval '1 microsecond', clock_timestamp()
+    )
+"""
+_BEGIN_NEW = (_CREATED + _INSERT + _QUESTION + _ANSWER).encode()
+_BEGIN = (_TOUCHED + _INSERT + _QUESTION + _ANSWER).encode()
+_BEGIN_AGAIN = (_TOUCHED + _DELETED + _INSERT + _ANSWER).encode()
 _SAVE = "UPDATE chat_message SET text = %s, alive_at = clock_timestamp() WHERE id = %s AND state = 'writing'"
 _FINISH = """
     UPDATE chat_message SET
@@ -69,9 +89,9 @@ async def begin(
 
     With `replaced`, the answer of that id makes room and its question stays. `scope` is what it was narrowed to.
     """
-    new = conversation is None
+    statement = _BEGIN_AGAIN if replaced else _BEGIN
     if conversation is None:
-        title = title_of(question)
+        title, statement = title_of(question), _BEGIN_NEW
         conversation = Conversation(pk=uuid4(), department_id=department.pk, owner_id=person.id, title=title)
     answer = Message(
         pk=uuid4(),
@@ -80,17 +100,20 @@ async def begin(
         state=Message.State.WRITING,
         call_id=call_id,
     )
-    async with pipelined_transaction() as held:
-        if new:
-            whose = [conversation.pk, department.pk, person.id]
-            await held.execute(_CONVERSATION, [*whose, conversation.title, Jsonb(scope or {})])
-        else:
-            await held.execute(_TOUCH, [Jsonb(scope or {}), conversation.pk])
-        if replaced:
-            await held.execute(_DELETE, [replaced, conversation.pk])
-        else:
-            await held.execute(_MESSAGE, _question_row(conversation, question))
-        await held.execute(_MESSAGE, [answer.pk, conversation.pk, answer.role, "", answer.state, call_id, Jsonb([])])
+    written = {
+        "conversation": conversation.pk,
+        "department": department.pk,
+        "owner": person.id,
+        "title": conversation.title,
+        "scope": Jsonb(scope or {}),
+        "replaced": replaced,
+        "question": uuid4(),
+        "text": _storable(question),
+        "answer": answer.pk,
+        "call": call_id,
+    }
+    async with connection() as held:
+        await held.execute(statement, written)
     return conversation, answer
 
 
@@ -114,11 +137,6 @@ def title_of(question: str) -> str:
         return line
     cut = line[: TITLE_LENGTH - 1].rsplit(" ", 1)[0]
     return f"{cut}…"
-
-
-def _question_row(conversation: Conversation, question: str) -> list[Any]:
-    state = Message.State.COMPLETE
-    return [uuid4(), conversation.pk, Message.Role.PERSON, _storable(question), state, None, Jsonb([])]
 
 
 def _storable(text: str) -> str:

@@ -63,6 +63,11 @@ class ScopeForm(forms.Form):
         return {**document, **kinds, **days}
 
 
+def is_chosen(sent: Mapping[str, Any]) -> bool:
+    """Whether there is a form to look at: nearly every question is asked of everything."""
+    return any(sent.get(name) for name in ScopeForm.base_fields)
+
+
 def scope_of(kept: Mapping[str, Any]) -> Scope:
     """What is searched, of a choice that was kept."""
     return Scope(

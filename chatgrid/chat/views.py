@@ -26,7 +26,7 @@ from chatgrid.chat.ask import Exchange, ask
 from chatgrid.chat.markdown import BlockStream, source_anchor
 from chatgrid.chat.models import TITLE_LENGTH, Conversation
 from chatgrid.chat.present import SUGGESTIONS, plain, shown_message, shown_messages
-from chatgrid.chat.scope import KINDS, ScopeForm
+from chatgrid.chat.scope import KINDS, ScopeForm, is_chosen
 from chatgrid.flood import shield
 from departments.access import aaccess_department, access_department, departments_of
 from departments.calls import run
@@ -146,11 +146,12 @@ def _exchange(request: PersonRequest, department: Department) -> Exchange:
     question = request.POST.get("question", "").replace("\r\n", "\n").strip()
     confirmed = request.POST.get("confirmed") == "1"
     exchange = Exchange(request.person, department, question, client_address(request), confirmed=confirmed)
-    form = ScopeForm(request.POST)
-    if form.is_valid():
-        exchange.scope = form.kept
-    else:
-        exchange.problem = form.sentence
+    if is_chosen(request.POST):
+        form = ScopeForm(request.POST)
+        if form.is_valid():
+            exchange.scope = form.kept
+        else:
+            exchange.problem = form.sentence
     return exchange
 
 

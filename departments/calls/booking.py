@@ -21,7 +21,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from audit.database import DatabaseDown, connection, pipelined_transaction
+from audit.database import DatabaseDown, connection, numbered, pipelined_transaction
 from audit.events import Event, Outcome
 from audit.writer import Entry, KeptText, insert_from, parameters_from, record_on
 from departments.calls import sentences
@@ -45,7 +45,7 @@ _REQUESTED_OR_REFUSED = {
     "outcome": "CASE WHEN admitted THEN '' ELSE %s::text END",
     "details": f"CASE WHEN admitted THEN '{{}}' ELSE {_REFUSAL} END",
 }
-_RESERVE_AND_RECORD = f"""
+_RESERVE_AND_RECORD = numbered(f"""
     WITH decision AS MATERIALIZED (SELECT {budget.DECISION} FROM {budget.ADMIT}),
     event AS ({insert_from("decision", _REQUESTED_OR_REFUSED)}),
     kept AS (
@@ -53,12 +53,12 @@ _RESERVE_AND_RECORD = f"""
         SELECT {_REQUESTED_OR_REFUSED["id"]}, %s::bytea, %s::text FROM decision WHERE %s::bytea IS NOT NULL
     )
     SELECT {budget.DECISION} FROM decision
-""".encode()  # noqa: S608
-_SETTLE_AND_RECORD = f"""
+""")  # noqa: S608
+_SETTLE_AND_RECORD = numbered(f"""
     WITH settled AS MATERIALIZED (SELECT was_first, {budget.METER} FROM {budget.SETTLE}),
     event AS ({insert_from("settled WHERE was_first", {})})
     SELECT {budget.METER} FROM settled
-""".encode()  # noqa: S608
+""")  # noqa: S608
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -165,7 +165,7 @@ async def reserve_and_record(booking: Booking) -> budget.Granted:
     Raises CallRefused, which is recorded, or CallFailed, because nothing could be recorded.
     """
     async with needs_the_record(), connection() as held:
-        cursor = await held.execute(_RESERVE_AND_RECORD, _reserve_parameters(booking))
+        cursor = await held.execute_numbered(_RESERVE_AND_RECORD, _reserve_parameters(booking))
         row = await cursor.fetchone()
     assert row is not None, "limits_admit always answers with one row"  # noqa: S101
     decision = budget.decision(row)
@@ -223,7 +223,7 @@ async def _settle_later(booking: Booking, result: Result) -> None:
 async def _try_to_settle(booking: Booking, result: Result) -> Meter | None:
     try:
         async with connection() as held:
-            cursor = await held.execute(_SETTLE_AND_RECORD, _settle_parameters(booking, result))
+            cursor = await held.execute_numbered(_SETTLE_AND_RECORD, _settle_parameters(booking, result))
             row = await cursor.fetchone()
     except (DatabaseDown, psycopg.Error) as error:
         cause, used = type(error.__cause__ or error).__name__, result.usage.prompt + result.usage.output

@@ -25,7 +25,7 @@ from django.conf import settings
 
 from audit.database import TIMEOUT, DatabaseDown, connection
 from audit.events import Outcome
-from departments.access import apause_reason, astill_allowed
+from departments.access import astanding
 from departments.calls import sentences
 from departments.calls.booking import BROWSER_GONE, Booking
 from departments.keys.reader import ProviderKey
@@ -174,7 +174,8 @@ async def _verdict(booking: Booking, written: int) -> Ending | None:
         return STOPPED
     if lease is budget.Lease.LAPSED:
         return LEASE_LOST
-    if not await astill_allowed(booking.caller.person_id, booking.department.pk):
+    standing = await astanding(booking.caller.person_id, booking.department.pk)
+    if not standing.is_member:
         return ACCESS_ENDED
-    reason = await apause_reason(booking.department.pk)
+    reason = standing.pause_reason
     return None if reason is None else Ending(Outcome.CUT, sentences.paused(reason), "paused")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import psycopg
 
@@ -26,18 +28,20 @@ logger = logging.getLogger(__name__)
 
 
 async def resolve(department: Department, caller: Caller, purpose: Purpose) -> tuple[Provider, ProviderKey]:
-    """The department's provider and its own key there. Raises CallFailed, and records that no call was made.
+    """The department's provider and its own key there, for a call that nobody's standing was asked for.
 
-    Every call comes through here, so this is where a pause holds: asked of the database, because background work
-    carries its department along for minutes.
+    So this is where a pause holds for it: asked of the database, because background work carries its department along
+    for minutes. Raises CallFailed, and records that no call was made.
     """
-    try:
+    async with _recorded_if_not(department, caller, purpose):
         await _refuse_pause(department)
+    return await read(department, caller, purpose)
+
+
+async def read(department: Department, caller: Caller, purpose: Purpose) -> tuple[Provider, ProviderKey]:
+    """The same where it is known that the department goes on."""
+    async with _recorded_if_not(department, caller, purpose):
         return _provider_of(department), await read_key(department)
-    except CallFailed as failure:
-        if failure.reason != "record_unavailable":
-            await record_not_made(department, caller, purpose, failure.reason)
-        raise
 
 
 async def read_key(department: Department) -> ProviderKey:
@@ -74,6 +78,17 @@ async def mark_refused(department: Department, key: ProviderKey) -> None:
             await held.execute(_MARK, [KeyReference.State.BROKEN, department.pk, key.version])
     except (DatabaseDown, psycopg.Error):
         logger.error("key of department %s not marked as refused: the database fails", department.pk)
+
+
+@asynccontextmanager
+async def _recorded_if_not(department: Department, caller: Caller, purpose: Purpose) -> AsyncIterator[None]:
+    """Where the block fails no call is made, which is an event of its own."""
+    try:
+        yield
+    except CallFailed as failure:
+        if failure.reason != "record_unavailable":
+            await record_not_made(department, caller, purpose, failure.reason)
+        raise
 
 
 async def _refuse_pause(department: Department) -> None:

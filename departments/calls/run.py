@@ -15,17 +15,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 from uuid import UUID, uuid4
 
+import httpx2
 from django.conf import settings
 from openai import AsyncOpenAI
 
 from audit.database import connection
 from audit.events import Outcome
-from departments.access import astill_allowed
+from departments.access import astanding
 from departments.calls import key, sentences
 from departments.calls.answer import Answer
 from departments.calls.attempts import request_options, with_retries
@@ -46,7 +46,7 @@ from departments.calls.hold import ABANDONED, CallOver, Ending, Hold, kept_alive
 from departments.calls.models import CatalogueModel
 from departments.calls.query_policy import KeptQuery, keep
 from departments.calls.tokens import count_tokens
-from departments.calls.wire import chat_body
+from departments.calls.wire import chat_body, open_chat
 from departments.keys.client import Provider
 from departments.keys.patterns import contains_key
 from departments.keys.reader import ProviderKey
@@ -95,18 +95,18 @@ async def answering(ask: Ask) -> AsyncIterator[tuple[Answer, AsyncIterator[str]]
     await access(ask)
     guarded = await guard_in(ask.department, ask.caller, ask.question, ask.passages, confirmed=ask.confirmed)
     ask = replace(ask, question=guarded.question, labels=(*ask.labels, *guarded.labels))
-    provider, its_key = await key.resolve(ask.department, ask.caller, ask.purpose)
+    provider, its_key = await key.read(ask.department, ask.caller, ask.purpose)
     model = await _model_of(ask)
     prompt, booking = await fit(ask, model, provider, its_key)
     granted = await admit(booking)
     answer = Answer(Hold(booking), granted.answer_cap, _output_filter(ask.department), guarded)
-    response: Any = None
+    response: httpx2.Response | None = None
     _running[answer.call_id] = answer
     try:
         async with AsyncExitStack() as open_stream:
             await open_stream.enter_async_context(kept_alive(answer.hold, answer.written))
             response = await send(answer, provider, ask, prompt, open_stream)
-            text = _nothing() if response is None else answer.text(response.iter_bytes())
+            text = _nothing() if response is None else answer.text(response.aiter_bytes())
             yield answer, await open_stream.enter_async_context(aclosing(text))
     finally:
         _running.pop(answer.call_id, None)
@@ -114,11 +114,14 @@ async def answering(ask: Ask) -> AsyncIterator[tuple[Answer, AsyncIterator[str]]
 
 
 async def access(ask: Ask) -> None:
-    """The department is open and the person still belongs to it, whatever the page believed."""
+    """The department is open, goes on, and the person still belongs to it, whatever the page believed."""
     async with needs_the_record():
-        allowed = await astill_allowed(ask.caller.person_id, ask.department.pk)
-    if not allowed:
+        standing = await astanding(ask.caller.person_id, ask.department.pk)
+    if not standing.is_member:
         raise CallFailed(sentences.ACCESS_ENDED, reason="access_ended")
+    if standing.pause_reason is not None:
+        await record_not_made(ask.department, ask.caller, ask.purpose, "paused")
+        raise CallFailed(sentences.paused(standing.pause_reason), reason="paused")
 
 
 async def keep_query(ask: Ask) -> KeptQuery:
@@ -171,7 +174,9 @@ def prompt_tokens(messages: Sequence[dict[str, str]], provider: Provider) -> int
     return round(counted * GUESSED_ENCODING) if provider.kind == "compatible" else counted
 
 
-async def send(answer: Answer, provider: Provider, ask: Ask, prompt: Prompt, open_stream: AsyncExitStack) -> Any:
+async def send(
+    answer: Answer, provider: Provider, ask: Ask, prompt: Prompt, open_stream: AsyncExitStack
+) -> httpx2.Response | None:
     """The provider's open stream; None where the call ended before there was one. Raises CallFailed.
 
     Where the provider finds the prompt too long in spite of our count, the history is halved, then left out.
@@ -190,7 +195,7 @@ async def send(answer: Answer, provider: Provider, ask: Ask, prompt: Prompt, ope
             prompt = following
 
 
-async def settle(answer: Answer, model: CatalogueModel, response: Any) -> None:
+async def settle(answer: Answer, model: CatalogueModel, response: httpx2.Response | None) -> None:
     """Book what the call has used, reported or estimated, and write its response event."""
     hold = answer.hold
     hold.end(ABANDONED)  # which holds where nothing ended it before
@@ -274,18 +279,14 @@ def _shortened(ask: Ask, prompt: Prompt) -> Iterator[Prompt]:
         yield prompt_of(ask, ())
 
 
-async def _request(answer: Answer, provider: Provider, prompt: Prompt, open_stream: AsyncExitStack) -> Any:
+async def _request(answer: Answer, provider: Provider, prompt: Prompt, open_stream: AsyncExitStack) -> httpx2.Response:
     booking = answer.booking
     body = chat_body(provider, booking.department, booking.caller, prompt.messages, answer.cap)
 
-    async def attempt(client: AsyncOpenAI) -> Any:
-        request: AbstractAsyncContextManager[Any] = client.chat.completions.with_streaming_response.create(
-            # by this way the SDK sends the messages as they are, instead of walking through them for a millisecond
-            **body | {"messages": []},
-            extra_body={"messages": prompt.messages},
-            **request_options(answer.hold),
-        )
-        return await open_stream.enter_async_context(request)
+    async def attempt(client: AsyncOpenAI) -> httpx2.Response:
+        response = await open_chat(client, body, request_options(answer.hold))
+        open_stream.push_async_callback(response.aclose)
+        return response
 
     return await with_retries(answer.hold, provider, attempt)
 

@@ -1,8 +1,13 @@
-"""The body of a request, by the kind of provider: what one requires another refuses."""
+"""The body of a request, by the kind of provider: what one requires another refuses; and how a chat is opened."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
+
+import httpx2
+import orjson
+from openai import AsyncOpenAI, AsyncStream
 
 from departments.calls.caller import Caller
 from departments.keys.client import Provider
@@ -29,6 +34,25 @@ def chat_body(
             "prompt_cache_key": str(department.pk),
         }
     return body
+
+
+async def open_chat(client: AsyncOpenAI, body: Mapping[str, Any], options: Mapping[str, Any]) -> httpx2.Response:
+    """The provider's response with its body still to be read; whoever has it closes it. Raises the SDK's errors.
+
+    `options` are those of `departments.calls.attempts.request_options`.
+
+    By the SDK's way for endpoints that it has no types for: its own way walks through every parameter and message and
+    takes twice the time.
+    """
+    response: Any = await client.post(
+        "/chat/completions",
+        cast_to=httpx2.Response,
+        content=orjson.dumps(body),
+        options={"headers": options["extra_headers"], "timeout": options["timeout"]},
+        stream=True,
+        stream_cls=AsyncStream[object],  # never made: a response is handed out as it is
+    )
+    return cast(httpx2.Response, response)
 
 
 def embedding_body(provider: Provider, model: str, dimensions: int, texts: list[str]) -> dict[str, Any]:

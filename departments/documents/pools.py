@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -20,13 +21,20 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from audit.database import REST_SECONDS, has_farewell
 from departments.documents.credentials import Credential
 
 TIMEOUT = 5.0
 IDLE_SECONDS = 30.0
 STATEMENT_SECONDS = 30
 
-Connection = AsyncConnection[DictRow]
+
+class Connection(AsyncConnection[DictRow]):
+    """A pooled connection that knows when it was last handed out (`time.monotonic`)."""
+
+    taken_at = 0.0
+
+
 Pool = AsyncConnectionPool[Connection]
 
 _pools: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[UUID, tuple[str, Pool]]] = WeakKeyDictionary()
@@ -52,6 +60,13 @@ async def close_pools() -> None:
         await pool.close()
 
 
+async def _check_after_a_rest(held: Connection) -> None:
+    """A connection that was in use a moment ago is believed, unless its socket holds a farewell (audit/database.py)."""
+    if time.monotonic() - held.taken_at > REST_SECONDS or has_farewell(held):
+        await AsyncConnectionPool.check_connection(held)
+    held.taken_at = time.monotonic()
+
+
 def _new_pool(credential: Credential) -> Pool:
     options: dict[str, Any] = {
         "autocommit": True,
@@ -68,7 +83,8 @@ def _new_pool(credential: Credential) -> Pool:
         num_workers=1,
         kwargs=options,
         configure=register_vector_async,
-        check=AsyncConnectionPool.check_connection,
+        connection_class=Connection,
+        check=_check_after_a_rest,
         open=False,
         name="store",
     )

@@ -21,6 +21,7 @@ from openai import AsyncOpenAI, DefaultAsyncHttpx2Client
 from departments.keys.secret import Secret
 
 _pools: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncOpenAI] = WeakKeyDictionary()
+_at: WeakKeyDictionary[AsyncOpenAI, dict[str, AsyncOpenAI]] = WeakKeyDictionary()  # copies of a pool by base URL
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def provider_named(name: str) -> Provider:
 
 def client_for(provider: Provider, key: Secret) -> AsyncOpenAI:
     """A client of this provider with this key, on the running loop's connections."""
-    client = _pool().with_options(api_key=key.reveal(), base_url=provider.base_url)
+    client = _pool_at(provider.base_url).with_options(api_key=key.reveal())
     # each copy would ask for the operating system's name in a thread, to fill a header that nobody needs
     client._platform = "Unknown"
     return client
@@ -68,6 +69,14 @@ def _pool() -> AsyncOpenAI:
             ),
         )
     return _pools[loop]
+
+
+def _pool_at(base_url: str) -> AsyncOpenAI:
+    """The running loop's connections under a base URL, which takes the SDK longer to read than all the rest."""
+    known = _at.setdefault(_pool(), {})
+    if base_url not in known:
+        known[base_url] = _pool().with_options(base_url=base_url)
+    return known[base_url]
 
 
 def refuse_environment() -> None:

@@ -9,7 +9,7 @@ from departments.access import (
     NotFound,
     aaccess_department,
     access_department,
-    astill_allowed,
+    astanding,
     departments_of,
 )
 from departments.models import Membership
@@ -49,7 +49,7 @@ async def test_somebody_else_does_not(company: Company, person: str) -> None:
 
 @pytest.mark.parametrize("change", ["left", "closed person", "closed department", "moved company"])
 async def test_a_right_ends_at_once(company: Company, other_company: Company, change: str) -> None:
-    assert await astill_allowed(company.bob.pk, company.hr.pk)
+    assert (await astanding(company.bob.pk, company.hr.pk)).is_member
     if change == "left":
         Membership.objects.filter(user=company.bob).delete()
     elif change == "closed person":
@@ -62,5 +62,5 @@ async def test_a_right_ends_at_once(company: Company, other_company: Company, ch
         company.bob.organization = other_company.organization
         company.bob.save()
     assert await both(company, "bob", "hr", Right.CHAT) == [NotFound] * 2
-    assert not await astill_allowed(company.bob.pk, company.hr.pk)
+    assert not (await astanding(company.bob.pk, company.hr.pk)).is_member
     assert not departments_of(company.bob).exists()

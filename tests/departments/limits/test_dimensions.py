@@ -11,8 +11,8 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.db.models import Sum
 from django.test import override_settings
+from psycopg import AsyncCursor
 
-from audit.database import Connection
 from audit.events import Event
 from audit.models import AuditEvent
 from departments.calls import catalogue
@@ -348,13 +348,13 @@ async def test_the_admission_and_the_settlement_are_one_round_trip_each(
     give_key(company.hr)
     await whole(ask(company))  # the key and the catalogue are read
     seen: list[str] = []
-    execute = Connection.execute
+    execute = AsyncCursor.execute
 
-    async def counted(held: Connection, statement: Any, *more: Any, **named: Any) -> Any:
+    async def counted(cursor: AsyncCursor[Any], statement: Any, *more: Any, **named: Any) -> Any:
         seen.append(statement.decode() if isinstance(statement, bytes) else str(statement))
-        return await execute(held, statement, *more, **named)
+        return await execute(cursor, statement, *more, **named)
 
-    monkeypatch.setattr(Connection, "execute", counted)
+    monkeypatch.setattr(AsyncCursor, "execute", counted)
     await whole(ask(company))
     step = [statement for statement in seen if "limits_" in statement or "audit_" in statement or "COMMIT" in statement]
     assert len(step) == 2
