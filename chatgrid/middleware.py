@@ -16,8 +16,8 @@ from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.messages.storage import default_storage
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponsePermanentRedirect
+from django.core.exceptions import DisallowedHost, DisallowedRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseBase
 from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
 from django.middleware.security import SecurityMiddleware
@@ -77,11 +77,13 @@ class InPlace:
 class SecurityHeaders(InPlace, SecurityMiddleware):
     """The whole set of security headers, on every response, static files included."""
 
-    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:  # type: ignore[override]  # it may refuse
         try:
             return super().process_request(request)
         except DisallowedHost:
             return None  # `Common` refuses it, further in, so that the refusal gets these headers, too
+        except DisallowedRedirect:
+            return HttpResponseBadRequest("This address is too long to be sent on to https.", "text/plain")
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         return with_headers(super().process_response(request, response))

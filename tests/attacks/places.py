@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote
 from uuid import UUID, uuid4
@@ -12,6 +13,7 @@ from uuid import UUID, uuid4
 from django.test import AsyncClient
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.urls.converters import UUIDConverter
+from django.utils import timezone
 
 from audit.models import VerificationRun
 from chatgrid.chat.models import Conversation, Message
@@ -24,7 +26,7 @@ from departments.documents import golden
 from departments.documents.models import DocumentSource
 from departments.documents.rows import DocumentVersion, State
 from departments.documents.store import open_store
-from departments.limits.models import MoreAsked
+from departments.limits.models import Grant, MoreAsked
 from departments.models import Department, DocumentReview
 from tests.chatgrid.console.rows import LISTED, ROWS
 from tests.company import Company, make_company
@@ -117,6 +119,11 @@ async def _values(company: Company, answer: Message, version: DocumentVersion) -
     asked = MoreAsked.objects.create(
         organization=company.organization, department=department, person=company.bob, reason="Year's end"
     )
+    now = timezone.now()
+    grant = Grant.objects.create(
+        organization=company.organization, department=department, person=company.bob, amount=1, starts_at=now,
+        ends_at=now + timedelta(days=1), granted_by=company.alice.pk, granted_by_name="Alice",
+    )  # fmt: skip
     async with open_store(department) as store:
         await golden.add(store, Caller(company.alice.pk, "Alice", ""), "How long is leave?", version.document_id, "")
         (question,) = await golden.list_questions(store)
@@ -140,6 +147,7 @@ async def _values(company: Company, answer: Message, version: DocumentVersion) -
         "question_id": question.id,
         "trial_id": trial.pk,
         "asked_id": asked.pk,
+        "grant_id": grant.pk,
         "department_id": department.pk,
     }
 
