@@ -96,7 +96,8 @@ def _organization(organization: Organization, before: Values, after: Values) -> 
 
 def _catalogue(model: CatalogueModel, before: Values, after: Values) -> str:
     # every budget in money is counted in these
-    differing = [name for name in after if name.startswith("price_") and before and before[name] != after[name]]
+    prices = [name for name in after if name.startswith(("price_", "long_"))]
+    differing = [name for name in prices if before and before[name] != after[name]]
     return f"Change what {model} costs ({_words(differing)})." if differing else ""
 
 

@@ -250,22 +250,28 @@ def _settle_parameters(booking: Booking, result: Result) -> list[Any]:
 
 
 def _answered_entry(booking: Booking, result: Result) -> Entry:
+    usage = result.usage
     return replace(
         booking.entry(Event.CALL_ANSWERED),
         outcome=result.outcome,
         model_answered=result.model,
-        tokens_input=result.usage.prompt,
-        tokens_cached=result.usage.cached,
-        tokens_output=result.usage.output,
-        tokens_reasoning=result.usage.reasoning,
+        tokens_input=usage.prompt,
+        tokens_cached=usage.cached,
+        tokens_output=usage.output,
+        tokens_reasoning=usage.reasoning,
         tokens_estimated=result.estimated,
         cost=result.cost,
         provider_request_id=result.provider_request_id,
         first_token_ms=result.first_token_ms,
         total_ms=result.total_ms,
         labels=(*booking.labels, *result.labels),
-        details={"reason": result.reason, "attempts": result.attempts},
+        details={"reason": result.reason, "attempts": result.attempts} | _written(usage),
     )
+
+
+def _written(usage: Usage) -> dict[str, int]:
+    """What was written to the provider's cache, which has a price of its own; nothing with most models."""
+    return {"tokens_cache_written": usage.written} if usage.written else {}
 
 
 async def record_not_made(

@@ -31,12 +31,16 @@ class StreamBroken(Exception):
 
 @dataclass(frozen=True)
 class Usage:
-    """What the provider says a call has used, in tokens. `output` includes `reasoning`; `prompt` includes `cached`."""
+    """What the provider says a call has used, in tokens. `output` includes `reasoning`.
+
+    `prompt` includes `cached`, which was read from the provider's cache, and `written`, which was written to it.
+    """
 
     prompt: int
     output: int
     cached: int = 0
     reasoning: int = 0
+    written: int = 0
 
 
 NOT_USED = Usage(0, 0)
@@ -111,7 +115,9 @@ def usage_of(reported: Mapping[str, Any]) -> Usage | None:
         return None
     cached = _detail(reported, "prompt_tokens_details", "cached_tokens")
     reasoning = _detail(reported, "completion_tokens_details", "reasoning_tokens")
-    return Usage(prompt, output, min(cached, prompt), min(reasoning, output))
+    written = _detail(reported, "prompt_tokens_details", "cache_write_tokens")
+    cached = min(cached, prompt)
+    return Usage(prompt, output, cached, min(reasoning, output), min(written, prompt - cached))
 
 
 def _count(value: Any) -> int | None:

@@ -27,8 +27,24 @@ class CatalogueModel(models.Model):
         help_text="Tokens below which an answer is of no use. A model that thinks first needs room for its thoughts.",
     )
     price_input = models.DecimalField(max_digits=12, decimal_places=6, null=True, blank=True)
-    price_cached = models.DecimalField(max_digits=12, decimal_places=6, null=True, blank=True)
-    price_output = models.DecimalField(max_digits=12, decimal_places=6, null=True, blank=True)
+    price_cached = models.DecimalField(
+        max_digits=12, decimal_places=6, null=True, blank=True, help_text="Read from the cache. Empty: as input."
+    )
+    price_cache_write = models.DecimalField(
+        max_digits=12, decimal_places=6, null=True, blank=True, help_text="Written to the cache. Empty: as input."
+    )
+    price_output = models.DecimalField(
+        max_digits=12, decimal_places=6, null=True, blank=True, help_text="Reasoning is part of it."
+    )
+    long_prompt_tokens = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Above so many tokens of input the whole call costs more. Empty: never."
+    )
+    long_input_times = models.DecimalField(
+        max_digits=5, decimal_places=2, default=Decimal(2), help_text="How many times the input then costs."
+    )
+    long_output_times = models.DecimalField(
+        max_digits=5, decimal_places=2, default=Decimal("1.5"), help_text="How many times the output then costs."
+    )
     shutdown_on = models.DateField(null=True, blank=True, help_text="Announced by the provider.")
 
     class Meta:
@@ -38,13 +54,31 @@ class CatalogueModel(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    def cost(self, prompt: int, cached: int, output: int) -> Decimal | None:
-        """US dollars of a call: (prompt - cached) at the input price, cached and output at theirs."""
+    def cost(self, prompt: int, cached: int, output: int, written: int = 0) -> Decimal | None:
+        """US dollars of a call. `cached` (read from the cache) and `written` (to it) are parts of `prompt`."""
         if self.price_input is None:
             return None
         cached_price = self.price_input if self.price_cached is None else self.price_cached
-        dollars = (prompt - cached) * self.price_input + cached * cached_price + output * (self.price_output or 0)
-        return dollars / 1_000_000
+        written_price = self.price_input if self.price_cache_write is None else self.price_cache_write
+        fresh = prompt - cached - written
+        sent = fresh * self.price_input + cached * cached_price + written * written_price
+        input_times, output_times = self._times(prompt)
+        return (sent * input_times + output * (self.price_output or 0) * output_times) / 1_000_000
+
+    def dearest(self, prompt: int) -> tuple[Decimal | None, Decimal | None]:
+        """The most that a million tokens of a call with such a prompt may cost: sent, and answered.
+
+        Which part of a prompt will be written to the cache is the provider's to decide, so all of it is counted so.
+        """
+        if self.price_input is None:
+            return None, self.price_output
+        input_times, output_times = self._times(prompt)
+        sent = max(self.price_input, self.price_cache_write or self.price_input) * input_times
+        return sent, None if self.price_output is None else self.price_output * output_times
+
+    def _times(self, prompt: int) -> tuple[Decimal, Decimal]:
+        is_long = self.long_prompt_tokens is not None and prompt > self.long_prompt_tokens
+        return (self.long_input_times, self.long_output_times) if is_long else (Decimal(1), Decimal(1))
 
 
 class Trial(models.Model):

@@ -147,18 +147,20 @@ async def fit(ask: Ask, model: CatalogueModel, provider: Provider, its_key: Prov
         await record_not_made(ask.department, ask.caller, ask.purpose, "too_long")
         raise CallFailed(sentences.TOO_LONG, reason="too_long")
     kept = await keep_query(ask)
+    at_most = await corrected(ask.department.model, estimate)
+    price_input, price_output = model.dearest(at_most)
     booking = Booking(
         department=ask.department,
         caller=ask.caller,
         purpose=ask.purpose,
         model=ask.department.model,
         key=its_key,
-        prompt=await corrected(ask.department.model, estimate),
+        prompt=at_most,
         counted=estimate,
         wanted=wanted,
         smallest=model.smallest_answer,
-        price_input=model.price_input,
-        price_output=model.price_output,
+        price_input=price_input,
+        price_output=price_output,
         call_id=ask.call_id,
         text=kept.text,
         query_hash=kept.digest,
@@ -207,7 +209,7 @@ async def settle(answer: Answer, model: CatalogueModel, response: httpx2.Respons
         outcome=ending.outcome,
         usage=usage,
         estimated=answer.usage is None and usage != NOT_USED,
-        cost=model.cost(usage.prompt, usage.cached, usage.output),
+        cost=model.cost(usage.prompt, usage.cached, usage.output, usage.written),
         model=answer.model,
         reason=ending.reason,
         attempts=hold.attempts,

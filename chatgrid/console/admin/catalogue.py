@@ -13,6 +13,8 @@ from chatgrid.console.site import site
 from departments.calls.models import CatalogueModel
 from departments.models import Department
 
+LONG = ("long_prompt_tokens", "long_input_times", "long_output_times")
+
 
 @admin.register(CatalogueModel, site=site)
 class CatalogueModelAdmin(ConsoleAdmin):
@@ -24,8 +26,9 @@ class CatalogueModelAdmin(ConsoleAdmin):
         (
             "Prices",
             {
-                "fields": ("price_input", "price_cached", "price_output"),
-                "description": "US dollars for a million tokens. Without them the cost of a call stays unknown.",
+                "fields": ("price_input", "price_cached", "price_cache_write", "price_output", *LONG),
+                "description": "US dollars for a million tokens. Without them the cost of a call stays unknown, and "
+                "where there is a budget in money the model is not asked at all.",
             },
         ),
     )

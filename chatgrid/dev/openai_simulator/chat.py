@@ -62,7 +62,11 @@ class Turn:
             "prompt_tokens": self.request.prompt_tokens,
             "completion_tokens": self.writing.tokens,
             "total_tokens": self.request.prompt_tokens + self.writing.tokens,
-            "prompt_tokens_details": {"cached_tokens": self.cached_tokens, "audio_tokens": 0},
+            "prompt_tokens_details": {
+                "cached_tokens": self.cached_tokens,
+                "cache_write_tokens": self.option("cache_write_tokens", 0),
+                "audio_tokens": 0,
+            },
             "completion_tokens_details": {
                 "reasoning_tokens": self.writing.reasoning_tokens,
                 "audio_tokens": 0,

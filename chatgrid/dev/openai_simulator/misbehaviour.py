@@ -84,7 +84,7 @@ STREAM_ONLY = {Kind.ERROR_EVENT, Kind.ODD_USAGE, Kind.CRLF, Kind.SPLIT_BYTES}
 CHAT_ONLY = STREAM_ONLY | {Kind.CUT, Kind.MALFORMED, Kind.NO_USAGE, Kind.ECHO, Kind.SCRIPTED, Kind.LONG}
 
 ERROR_OPTIONS = {"status", "code", "type", "message", "param", "retry_after"}
-CHAT_OPTIONS = {"text", "chunks", "reasoning_tokens", "first_token_ms", "tokens_per_second"}
+CHAT_OPTIONS = {"text", "chunks", "reasoning_tokens", "cache_write_tokens", "first_token_ms", "tokens_per_second"}
 OWN_OPTIONS: dict[Kind, set[str]] = {
     Kind.SLOW: {"first_byte_ms", "between_ms"},
     Kind.SILENT: {"headers"},

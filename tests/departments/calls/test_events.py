@@ -95,6 +95,14 @@ def test_a_line_that_never_ends_is_an_error() -> None:
         ({"prompt_tokens": 3, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 2}}, Usage(3, 4, 2)),
         ({"prompt_tokens": 3, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 9}}, Usage(3, 4, 3)),
         ({"prompt_tokens": 3, "completion_tokens": 4, "prompt_tokens_details": "?"}, Usage(3, 4)),
+        (
+            {"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 5}},
+            Usage(9, 0, 4, 0, 5),
+        ),
+        (
+            {"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 6}},
+            Usage(9, 0, 4, 0, 5),
+        ),
         ({"prompt_tokens": -3, "completion_tokens": 4}, None),
         ({"prompt_tokens": "3", "completion_tokens": 4}, None),
         ({"prompt_tokens": 3, "completion_tokens": 1e30}, None),
