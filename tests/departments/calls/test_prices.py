@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
 from hypothesis import given
@@ -83,7 +83,8 @@ async def test_what_is_written_to_the_cache_is_booked_and_recorded(company: Comp
     more = 5 * (luna.price_cache_write - luna.price_input) / 1_000_000
     plain = luna.cost(event.tokens_input, 0, event.tokens_output)
     assert plain is not None
-    assert event.cost == round(plain + more, 8), "reasoning is a part of the output and not paid twice"
+    booked = (plain + more).quantize(Decimal("1e-8"), ROUND_HALF_UP)
+    assert event.cost == booked, "reasoning is a part of the output and not paid twice"
     reservation = await Reservation.objects.aget(call_id=event.call_id)
     assert reservation.cost_used == event.cost
     assert reservation.price_input == luna.price_cache_write, "reserved as if all of it were written"
