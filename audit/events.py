@@ -33,6 +33,7 @@ class Event(TextChoices):
     DOCUMENT_UPLOADED = "document:uploaded", "A document was uploaded"
     DOCUMENT_LIVE = "document:live", "A document can be asked about"
     DOCUMENT_FAILED = "document:failed", "A document could not be read"
+    DOCUMENT_INFECTED = "document:infected", "The malware scanner did not let a file pass; it was deleted"
     DOCUMENT_HELD = "document:held", "A document waits until somebody has read its text"
     DOCUMENT_APPROVED = "document:approved", "A held document was read and approved"
     DOCUMENT_REJECTED = "document:rejected", "A held document was read and rejected"

@@ -230,6 +230,11 @@ UPLOAD_BYTES = read_int("CHATGRID_UPLOAD_BYTES", 50 * 1024 * 1024)  # the larges
 DEPARTMENT_FILES = read_int("CHATGRID_DEPARTMENT_FILES", 20_000)
 DEPARTMENT_BYTES = read_int("CHATGRID_DEPARTMENT_BYTES", 50 * 1024**3)
 INGEST_PARALLEL = read_int("CHATGRID_INGEST_PARALLEL", 4)  # files of one department in the queue or being read
+# dotted path of a callable, path of a file -> what is wrong with it: departments.documents.clamd.scan asks ClamAV
+MALWARE_SCANNER = read_str("CHATGRID_MALWARE_SCANNER", "")
+MALWARE_SECONDS = read_int("CHATGRID_MALWARE_SECONDS", 120)  # the longest time one file may take it
+MALWARE_AWAY = read_choice("CHATGRID_MALWARE_AWAY", ("wait", "fail"), "wait")  # a file while it does not answer
+CLAMD = read_str("CHATGRID_CLAMD", "unix:///run/clamav/clamd.ctl")
 OCR_LANGUAGES = read_str("CHATGRID_OCR_LANGUAGES", "eng")  # of scanned pages, as tesseract names them: "eng+deu"
 REVIEW_MAILS = read_bool("CHATGRID_REVIEW_MAILS", True)  # to a department's admins, when a day of review has come
 # places that may be synchronised into departments at all; which one feeds which department is IT's choice

@@ -32,6 +32,7 @@ from chatgrid.documents.present import Pager, grouped, shown_passages
 from chatgrid.flood import shield
 from departments.access import NotFound, aaccess_department
 from departments.documents.extracted import ExtractionFailed
+from departments.documents.malware import may_leave
 from departments.documents.originals import local_copy, open_original
 from departments.documents.preview import draw_page, has_pages
 from departments.documents.records import DocumentDetail, DocumentVersion, StoredPassage
@@ -102,7 +103,7 @@ async def original(request: PersonRequest, slug: str, document_id: UUID, version
     """The file as it was uploaded. The download is in the record before its first byte leaves."""
     department = await aaccess_department(request.person, slug, Right.READ_DOCUMENTS)
     found = await get_document(department, document_id)
-    if version_id not in {version.id for version in found.versions}:
+    if version_id not in {version.id for version in found.versions if may_leave(version)}:
         raise NotFound(NO_DOCUMENT)
     opened = await open_original(department, request.person, version_id, address=client_address(request))
     if opened is None:

@@ -8,6 +8,7 @@ Rules:
   renewing, and after the lease the version is taken up again, at most `MOST_ATTEMPTS` times.
 - Vectors are kept batch by batch as drafts, so an attempt that was broken off is not paid for twice.
 - All passages of a version become searchable in one transaction, in which those of the older version leave.
+- With a malware scanner, nothing of a file is read before it has passed (departments/documents/malware.py).
 - Every end is a state with a sentence: a document fails for what is in it, and waits for what is around it (a budget,
   the provider, a key).
 - What happened is in the record before it is true in the store: a crash between the two may record it twice, never not.
@@ -38,6 +39,7 @@ from departments.documents.claims import give_back, heartbeat
 from departments.documents.events import document_entry
 from departments.documents.extract import Extracted, ExtractionFailed, Reason, extract
 from departments.documents.held import SCANNED, hold, must_wait
+from departments.documents.malware import AWAY, REFUSED, Infected, ScannerAway, pass_scanner
 from departments.documents.names import LONGEST_NAME, clean_filename, clean_folder
 from departments.documents.originals import delete_original, digest_of, local_copy, save_original
 from departments.documents.publishing import publish_due
@@ -215,6 +217,7 @@ async def ingest_version(department: Department, version_id: UUID) -> None:
 
 async def _work(store: Store, claim: Claim) -> None:
     try:
+        await pass_scanner(store, claim)
         recipe = await store.recipe()
         text = await _read(store, claim, recipe)
         if reasons := await must_wait(store, claim, text.labels):
@@ -226,6 +229,10 @@ async def _work(store: Store, claim: Claim) -> None:
         await _fail(store, claim, failure.sentence, failure.reason)
     except FileNotFoundError:
         await _fail(store, claim, ORIGINAL_GONE, "original_missing")
+    except Infected as refused:
+        await store.fail(claim, refused.sentence)
+    except ScannerAway:
+        await _without_scanner(store, claim)
     except CallEndedEarly as reason:
         await store.postpone(claim, reason.sentence, _later(claim, reason.retry_at))
     except (ClaimLost, StoreDown, DatabaseDown):
@@ -234,6 +241,13 @@ async def _work(store: Store, claim: Claim) -> None:
         # the operator sees the trace, the person a sentence; left alone it would be tried without end
         logger.exception("document version %s of department %s", claim.version.id, store.department.pk)
         await _fail(store, claim, UNEXPECTED, "unexpected")
+
+
+async def _without_scanner(store: Store, claim: Claim) -> None:
+    if settings.MALWARE_AWAY == "fail":
+        await _fail(store, claim, REFUSED, "scanner_away")
+    else:
+        await store.postpone(claim, AWAY, _later(claim, None))
 
 
 async def _publish_passages(store: Store, claim: Claim, passages: int, labels: list[str]) -> None:

@@ -76,7 +76,7 @@ CHECKLIST: dict[str, Check] = {
                  (f"{TEXT}::test_r17_an_uploaded_file_never_becomes_a_page",
                   "tests/chatgrid/documents/test_views.py::test_an_original_leaves_as_a_sandboxed_download")),
     "S18": Check("a hook for a malware scanner", "V5.4.3 (2)",
-                 not_yet="No hook yet: a file is read in a closed child process and leaves as a sandboxed download."),
+                 ("tests/departments/documents/test_malware.py",)),
     "S19": Check("CSP, HSTS, nosniff, referrer, COOP, no CORS", "V3.4.1-8 (1-3)",
                  (f"{HEADERS}::test_every_route_has_exactly_these_headers_whoever_asks",
                   f"{SERVER}::test_r31_nothing_is_shared_with_another_origin")),

@@ -44,6 +44,7 @@ CLIENTS = {
     "departments/keys/vaults/hashicorp.py": "the secret manager: CHATGRID_VAULT_OPTIONS",
     "audit/anchors.py": "the anchors of the record: CHATGRID_ANCHORS",
     "audit/siem.py": "where the record is pushed to: CHATGRID_SIEM",
+    "departments/documents/clamd.py": "the malware scanner: CHATGRID_CLAMD",
     "departments/outgoing.py": "webhooks that IT names: pinned, never a private address: limits/test_alerts.py",
 }
 

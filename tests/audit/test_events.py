@@ -109,6 +109,7 @@ TABLE: list[tuple[Action, list[Event]]] = [
 ELSEWHERE = {
     "account:factor:": "tests/chatgrid/accounts/test_second_factor.py",
     "source:": "tests/departments/documents/test_sources.py",
+    "document:infected": "tests/departments/documents/test_malware.py",
     "document:held": "tests/departments/documents/test_review.py",
     "document:approved": "tests/departments/documents/test_review.py",
     "document:rejected": "tests/departments/documents/test_review.py",
