@@ -85,6 +85,11 @@ def number_in(request: HttpRequest, name: str) -> int:
     return int(text) if text.isdecimal() and len(text) < 8 else 0
 
 
+def number_or_none(request: HttpRequest, name: str) -> int | None:
+    """The same, and None where the address names none."""
+    return number_in(request, name) if request.GET.get(name, "").isdecimal() else None
+
+
 def uuid_or_none(text: str) -> UUID | None:
     try:
         return UUID(text)

@@ -35,10 +35,14 @@ class ShownPassage:
 
 @dataclass(frozen=True)
 class PassageGroup:
-    """Passages that stand on one page, beside which its picture is shown; `page` is None for other kinds of file."""
+    """Passages that stand on one page, beside which its picture is shown; `page` is None for other kinds of file.
+
+    `mark` is the ordinal of the one among them that a citation led to.
+    """
 
     page: int | None
     passages: list[ShownPassage]
+    mark: int | None = None
 
 
 @dataclass(frozen=True)
@@ -87,11 +91,15 @@ def shown_passages(passages: Iterable[StoredPassage]) -> list[ShownPassage]:
     return shown
 
 
-def grouped(passages: Iterable[ShownPassage], *, with_pages: bool) -> list[PassageGroup]:
+def grouped(passages: Iterable[ShownPassage], *, with_pages: bool, mark: int | None = None) -> list[PassageGroup]:
     """Passages by the page they stand on, in order; all in one group where there are no pages to show."""
     if not with_pages:
         return [PassageGroup(None, list(passages))]
-    return [PassageGroup(page, list(those)) for page, those in groupby(passages, key=lambda each: each.page)]
+    pages = [(page, list(those)) for page, those in groupby(passages, key=lambda each: each.page)]
+    return [
+        PassageGroup(page, those, mark if any(each.ordinal == mark for each in those) else None)
+        for page, those in pages
+    ]
 
 
 def heading_of(path: Sequence[str]) -> str:

@@ -26,6 +26,7 @@ from chatgrid.documents.common import (
     department_of,
     get_document,
     number_in,
+    number_or_none,
     with_store,
 )
 from chatgrid.documents.present import Pager, grouped, shown_passages
@@ -56,7 +57,7 @@ def detail(request: PersonRequest, slug: str, document_id: UUID) -> HttpResponse
     found = async_to_sync(get_document)(department, document_id)
     version = _chosen_version(found, request.GET.get("version"))
     offset = number_in(request, "passage") // PASSAGES_SHOWN * PASSAGES_SHOWN
-    cut = number_in(request, "cut") if "cut" in request.GET else None
+    cut, marked = number_or_none(request, "cut"), number_or_none(request, "passage")
     passages = async_to_sync(_list_passages)(department, version, offset, cut)
     context = common_context(request, department) | {
         "document": found.document,
@@ -64,10 +65,12 @@ def detail(request: PersonRequest, slug: str, document_id: UUID) -> HttpResponse
         "version": version,
         "current": next((each for each in found.versions if each.is_current), None),
         "passages": shown_passages(passages),
-        "groups": grouped(shown_passages(passages), with_pages=has_pages(version)),
+        "groups": grouped(shown_passages(passages), with_pages=has_pages(version), mark=marked),
         "source_text": async_to_sync(_source_text)(version),
         "pager": Pager(offset, PASSAGES_SHOWN, version.passages),
-        "query": f"version={version.id}&",
+        "marked": marked,
+        "cut": cut,
+        "query": f"version={version.id}&" + (f"cut={cut}&" if cut is not None else ""),
     }
     return render(request, "documents/detail.html", context)
 
@@ -77,7 +80,7 @@ def detail(request: PersonRequest, slug: str, document_id: UUID) -> HttpResponse
 @shield("preview")
 @with_store
 async def page(request: PersonRequest, slug: str, document_id: UUID, version_id: UUID, number: int) -> HttpResponseBase:
-    """A page of the original as a picture, with the passages outlined."""
+    """A page of the original as a picture, with the passages outlined; the cited one (`mark`, of `cut`) filled."""
     department = await aaccess_department(request.person, slug, Right.READ_DOCUMENTS)
     found = await get_document(department, document_id)
     version = next((each for each in found.versions if each.id == version_id), None)
@@ -85,7 +88,8 @@ async def page(request: PersonRequest, slug: str, document_id: UUID, version_id:
         raise NotFound(NO_DOCUMENT)
     try:
         async with open_store(department) as store:
-            picture = await draw_page(store, version, number)
+            marked, cut = number_or_none(request, "mark"), number_or_none(request, "cut")
+            picture = await draw_page(store, version, number, marked=marked, generation=cut)
     except (ExtractionFailed, FileNotFoundError):
         picture = None
     if picture is None:

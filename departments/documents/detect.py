@@ -16,6 +16,7 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from departments.documents.extracted import Kind, Reason, UnsupportedFile
+from departments.documents.extractors.decode import unmarked_utf16
 
 __all__ = ["HEAD_BYTES", "Kind", "UnsupportedFile", "detect", "detect_file"]
 
@@ -167,6 +168,8 @@ def _decode_head(head: bytes) -> str:
     """The beginning as text, or a refusal. What is no Unicode passes as an old code page if it holds no controls."""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return head[: len(head) // 2 * 2].decode("utf-16", "replace")
+    if encoding := unmarked_utf16(head):
+        return head[: len(head) // 2 * 2].decode(encoding, "replace")
     try:
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)
     except UnicodeDecodeError:

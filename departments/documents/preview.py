@@ -37,31 +37,36 @@ def has_pages(version: DocumentVersion) -> bool:
     return version.kind == Kind.PDF and bool(version.pages)
 
 
-async def draw_page(store: Store, version: DocumentVersion, number: int) -> bytes | None:
+async def draw_page(
+    store: Store, version: DocumentVersion, number: int, *, marked: int | None = None, generation: int | None = None
+) -> bytes | None:
     """A PNG of page `number` (from 1) with the passages outlined; None where there is no such page.
 
+    `marked` is the ordinal of the one that a citation leads to, `generation` the cutting that it knows.
     Raises ExtractionFailed where it cannot be drawn, FileNotFoundError where the original is gone, StoreDown.
     """
     if not has_pages(version) or not 1 <= number <= (version.pages or 0):
         return None
-    passages = await _passages_on(store, version.id, number)
-    return await asyncio.to_thread(_draw, version.original_key, number, passages)
+    passages = await _passages_on(store, version.id, number, generation)
+    return await asyncio.to_thread(_draw, version.original_key, number, passages, marked)
 
 
-async def _passages_on(store: Store, version_id: UUID, number: int) -> list[tuple[int, str]]:
+async def _passages_on(store: Store, version_id: UUID, number: int, generation: int | None) -> list[tuple[int, str]]:
+    asked = {"id": version_id, "generation": generation, "page": str(number)}
     async with store.connection() as held:
-        rows = await (await held.execute(statements.PASSAGES_ON_PAGE, [version_id, str(number)])).fetchall()
+        rows = await (await held.execute(statements.PASSAGES_ON_PAGE, asked)).fetchall()
     return [(row["ordinal"], row["text"]) for row in rows]
 
 
-def _draw(key: str, number: int, passages: list[tuple[int, str]]) -> bytes:
+def _draw(key: str, number: int, passages: list[tuple[int, str]], marked: int | None) -> bytes:
     with _drawing, local_copy(key) as path:
-        return draw(path, number, passages)
+        return draw(path, number, passages, marked)
 
 
-def draw(path: Path, number: int, passages: list[tuple[int, str]]) -> bytes:
+def draw(path: Path, number: int, passages: list[tuple[int, str]], marked: int | None = None) -> bytes:
     """The picture of one page of the file at `path`. Raises ExtractionFailed."""
-    job = {"limits": LIMITS.to_json(), "page": number, "wide": PIXELS_WIDE, "passages": passages}
+    passages = sorted(passages, key=lambda each: each[0] != marked)  # what a citation leads to is never left out
+    job = {"limits": LIMITS.to_json(), "page": number, "wide": PIXELS_WIDE, "passages": passages, "marked": marked}
     while len(json.dumps(job).encode()) > LONGEST_JOB:
         passages.pop()
     with path.open("rb") as file:

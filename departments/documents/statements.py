@@ -98,18 +98,21 @@ SAME_CONTENT = """
     ORDER BY is_current DESC, uploaded_at LIMIT 1
 """
 # of one generation: the one asked for, else the one that is searched or was the last one
-PASSAGES = """
-    SELECT version_id, generation, ordinal, text, heading_path, locator, tokens FROM passage
+_OF_GENERATION = """
+    FROM passage
     WHERE version_id = %(id)s AND generation = coalesce(
         (SELECT generation FROM passage WHERE version_id = %(id)s AND generation = %(generation)s LIMIT 1),
         (SELECT generation FROM passage WHERE version_id = %(id)s ORDER BY searchable DESC, generation DESC LIMIT 1)
     )
-    ORDER BY ordinal OFFSET %(offset)s LIMIT %(limit)s
 """
-PASSAGES_ON_PAGE = """
-    SELECT ordinal, text FROM passage
-    WHERE version_id = %s AND locator->>'page' = %s ORDER BY ordinal LIMIT 100
-"""
+PASSAGES = (
+    "SELECT version_id, generation, ordinal, text, heading_path, locator, tokens"
+    + _OF_GENERATION
+    + "ORDER BY ordinal OFFSET %(offset)s LIMIT %(limit)s"
+)
+PASSAGES_ON_PAGE = (
+    "SELECT ordinal, text" + _OF_GENERATION + "AND locator->>'page' = %(page)s ORDER BY ordinal LIMIT 100"
+)
 PASSAGE = """
     SELECT
         passage.version_id, passage.generation, passage.ordinal, passage.text, passage.heading_path, passage.locator,

@@ -1,8 +1,15 @@
-"""Bytes of a text file as text: by its mark, as UTF-8, by what the file declares, or as the old Western code page."""
+"""Bytes of a text file as text: by its mark, as UTF-8, by what the file declares, or as the old Western code page.
+
+An old code page of another alphabet that nothing declares cannot be told from garbage: such a file is refused with what
+to do, because text that nobody can read would be searched and cited all the same.
+"""
 
 from __future__ import annotations
 
 import codecs
+import re
+
+from departments.documents.extracted import ExtractionFailed, Reason
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -13,15 +20,51 @@ MARKS = (
 )
 
 
+XML_ENCODING = re.compile(rb"<\?xml[^>]{0,100}encoding\s{0,5}=\s{0,5}[\"']([A-Za-z0-9_-]{1,40})", re.IGNORECASE)
+WESTERN_SHARE = 0.3  # of all letters, that have an accent at most in any language of that code page
+SAMPLED_BYTES = 200_000
+OLD_ENCODING = (
+    "The letters of this text are in an old encoding that the file does not name. "
+    "Open it where it can be read, save it as UTF-8 and upload it again."
+)
+
+
 def decode(data: bytes, declared: str | None = None) -> str:
-    """Never raises: what cannot be decoded becomes U+FFFD, and cleaning takes the rest."""
+    """The text; what cannot be decoded becomes U+FFFD, and cleaning takes the rest. ExtractionFailed: see above."""
     for mark, encoding in MARKS:
         if data.startswith(mark):
             return data.decode(encoding, "replace")
+    if unmarked := unmarked_utf16(data):
+        return data.decode(unmarked, "replace")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        return data.decode(_known_text_encoding(declared) or "cp1252", "replace")
+        known = _known_text_encoding(declared or _declared_by_xml(data))
+        if known is None and _is_foreign(data):
+            raise ExtractionFailed(Reason.UNSUPPORTED, OLD_ENCODING) from None
+        return data.decode(known or "cp1252", "replace")
+
+
+def unmarked_utf16(data: bytes) -> str | None:
+    """The byte order of UTF-16 without a mark: letters of most alphabets' basics leave every second byte empty."""
+    head = data[: 512 // 2 * 2]
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    if len(head) < 8 or max(even, odd) < len(head) * 0.35 or min(even, odd) > len(head) * 0.02:
+        return None
+    return "utf-16-be" if even > odd else "utf-16-le"
+
+
+def _declared_by_xml(data: bytes) -> str | None:
+    found = XML_ENCODING.match(data[:200].lstrip())
+    return found.group(1).decode() if found else None
+
+
+def _is_foreign(data: bytes) -> bool:
+    """More letters beyond ASCII than any Western text has."""
+    sample = data[:SAMPLED_BYTES]
+    beyond = sum(byte >= 0x80 for byte in sample)
+    letters = beyond + sum(65 <= byte <= 90 or 97 <= byte <= 122 for byte in sample)
+    return beyond > WESTERN_SHARE * letters
 
 
 def _known_text_encoding(name: str | None) -> str | None:

@@ -1,7 +1,8 @@
 """Word: paragraphs with their headings, lists, and tables row by row.
 
-The body is walked by ourselves, because python-docx leaves out content controls and tracked insertions. Left out on
-purpose: deleted and hidden text, text too small to be seen, comments, headers and footers, and all properties.
+The body is walked by ourselves, because python-docx leaves out content controls and tracked insertions. Notes stand in
+brackets where they are referred to, and a cell that spans rows in each of them. Left out on purpose: deleted and hidden
+text, text too small to be seen, comments, headers and footers, and all properties.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import docx
+from docx.oxml import OxmlElement, parse_xml
 from docx.oxml.ns import qn
 
 from departments.documents.extracted import Block, BlockKind
@@ -18,7 +20,11 @@ from departments.documents.extractors.draft import Draft, Headings, Options, one
 from departments.documents.extractors.tables import describe_rows
 
 P, TBL, TR, TC, R, T = (qn(f"w:{name}") for name in ("p", "tbl", "tr", "tc", "r", "t"))
-VAL = qn("w:val")
+VAL, TC_PR = qn("w:val"), qn("w:tcPr")
+TEXTS = {T, "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"}
+NOTES = {qn("w:footnoteReference"): "footnotes", qn("w:endnoteReference"): "endnotes"}
+SYM = qn("w:sym")
+TICKS = {"F0FC": "\u2713", "F0FB": "\u2717", "F0A8": "\u2610", "F0FE": "\u2611", "F0FD": "\u2612"}  # of Wingdings
 # what wraps paragraphs or rows and is of no interest itself
 WRAPPERS = frozenset(qn(f"w:{name}") for name in ("sdt", "sdtContent", "customXml", "ins", "smartTag"))
 # deleted or moved text, and the second copy of a drawing for old programs
@@ -35,8 +41,32 @@ DEEPEST_STYLE = 12
 
 def extract(file: BinaryIO, options: Options) -> Draft:
     document: Any = docx.Document(file)
+    _insert_notes(document)
     levels = {style.style_id: level for style in document.styles if (level := _style_level(style)) is not None}
     return Draft(_blocks(document.element.body, levels, _list_styles(document)))
+
+
+def _insert_notes(document: Any) -> None:
+    """Puts the text of foot- and endnotes in place of the references to them."""
+    for reference, part in NOTES.items():
+        notes = _notes(document.part, part)
+        for element in list(document.element.body.iter(reference)):
+            text, note = (
+                OxmlElement("w:t"),
+                notes.pop(element.get(qn("w:id"), ""), ""),
+            )  # each once, however often named
+            text.text = f" ({note})" if note else ""
+            element.getparent().replace(element, text)
+
+
+def _notes(part: Any, name: str) -> dict[str, str]:
+    """The notes of a document by their ids."""
+    found = [each for each in part.rels.values() if each.reltype.endswith(f"/{name}") and not each.is_external]
+    notes: dict[str, str] = {}
+    for relation in found:
+        for note in parse_xml(relation.target_part.blob):
+            notes[note.get(qn("w:id"), "")] = one_line(" ".join(_paragraph_text(each) for each in note.iter(P)))
+    return notes
 
 
 def _style_level(style: Any) -> int | None:
@@ -115,10 +145,12 @@ def _paragraph_text(paragraph: Any) -> str:
 
 def _texts(element: Any) -> Iterator[str]:
     for child in element:
-        if child.tag == T:
+        if child.tag in TEXTS:
             yield "".join(child.itertext())
         elif child.tag in BREAKS:
             yield BREAKS[child.tag]
+        elif child.tag == SYM:
+            yield TICKS.get(child.get(qn("w:char"), "").upper(), "")
         elif child.tag == P:  # a text box inside the paragraph
             yield f"\n{_paragraph_text(child)}\n"
         elif isinstance(child.tag, str) and child.tag not in LEFT_OUT and not _is_unseen(child):
@@ -136,13 +168,19 @@ def _is_unseen(run: Any) -> bool:
 
 
 def _rows(table: Any) -> Iterator[list[str]]:
+    above: list[str] = []
     for row in _inside(table, {TR}):
-        yield [text for cell in _inside(row, {TC}) for text in _cell_texts(cell)]
+        cells: list[str] = []
+        for cell in _inside(row, {TC}):
+            cells += _cell_texts(cell, above[len(cells)] if len(cells) < len(above) else "")
+        yield cells
+        above = cells
 
 
-def _cell_texts(cell: Any) -> list[str]:
+def _cell_texts(cell: Any, above: str) -> list[str]:
     """The cell's text, and an empty cell per further column that it spans: values stay under their headers."""
-    span = cell.find(f"{qn('w:tcPr')}/{qn('w:gridSpan')}")
+    span, merged = cell.find(f"{TC_PR}/{qn('w:gridSpan')}"), cell.find(f"{TC_PR}/{qn('w:vMerge')}")
     width = min(int(span.get(VAL, "1")), 100) if span is not None else 1
-    text = " ".join(_paragraph_text(paragraph) for paragraph in cell.iter(P))
+    goes_on = merged is not None and merged.get(VAL, "continue") == "continue"
+    text = above if goes_on else " ".join(_paragraph_text(paragraph) for paragraph in cell.iter(P))
     return [text, *[""] * (width - 1)]

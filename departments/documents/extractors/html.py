@@ -16,7 +16,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from departments.documents.extracted import NOWHERE, Block, BlockKind, Locator
 from departments.documents.extractors.decode import decode
 from departments.documents.extractors.draft import Draft, Headings, Options, one_line
-from departments.documents.extractors.tables import describe_row, describe_rows
+from departments.documents.extractors.tables import Cell, describe_row, describe_rows, spread
 
 DROPPED = frozenset(
     {"audio", "button", "canvas", "datalist", "dialog", "embed", "head", "iframe", "map", "math", "nav",
@@ -154,15 +154,22 @@ def _data_rows(table: LexborNode) -> list[str]:
     """Lines of a table of data; empty for a table that only arranges the page and is then read as blocks."""
     if table.css_first("td table, th table, td h1, td h2, td ul") is not None:
         return []
-    rows = [cells for row in table.css("tr") if not _is_hidden(row) and (cells := _cells(row))]
+    rows = spread([cells for row in table.css("tr") if not _is_hidden(row) and (cells := _cells(row))])
     if len(rows) < 2 or max(len(row) for row in rows) < 2:
         return []
-    texts = [[text for _, text in row] for row in rows]
-    if all(row[0][0] == "th" and len(row) == 2 and row[1][0] == "td" for row in rows):
+    texts = [[cell.text for cell in row] for row in rows]
+    if all(row[0].is_name and len(row) == 2 and not row[1].is_name for row in rows):
         return [describe_row([value], [name]) for name, value in texts]
     return [line for _, line in describe_rows(texts)]
 
 
-def _cells(row: LexborNode) -> list[tuple[str, str]]:
+def _cells(row: LexborNode) -> list[Cell]:
     cells = (cell for cell in _children(row) if cell.tag in {"td", "th"} and not _is_hidden(cell))
-    return [(cell.tag or "", visible_text(cell)) for cell in cells]
+    return [
+        Cell(visible_text(cell), cell.tag == "th", _span(cell, "rowspan"), _span(cell, "colspan")) for cell in cells
+    ]
+
+
+def _span(cell: LexborNode, name: str) -> int:
+    written = (cell.attributes.get(name) or "").strip()
+    return int(written) if written.isdecimal() and len(written) < 5 else 1

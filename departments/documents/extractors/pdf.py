@@ -1,17 +1,15 @@
 """PDF: paragraphs per page, with headings guessed from the size and weight of the letters.
 
 Rules
-- Text is read letter by letter from pdfium with the box of each line, because only boxes tell a heading from a
-  paragraph.
-- Left out: letters too small to see or off the page, text drawn invisibly on a page that has no picture under it (over
-  a scan, invisible text is the recognised text and stays), lines repeated at the top or bottom of most pages.
+- Lines come with their boxes (pdf_lines.py), because only boxes tell a heading from a paragraph; lines of cells below
+  each other are a table or columns (pdf_tables.py).
+- Lines repeated at the top or bottom of most pages are left out.
 - A page of pictures without text goes through tesseract where that is installed. Otherwise it is named in a warning,
   and a file with nothing else is refused as scanned.
 """
 
 from __future__ import annotations
 
-import ctypes
 import re
 import statistics
 import subprocess
@@ -26,38 +24,25 @@ import pypdfium2.raw as pdfium
 
 from departments.documents.extracted import Block, ExtractionFailed, Locator, Reason
 from departments.documents.extractors.draft import Draft, Headings, Options, check_pages, too_large
+from departments.documents.extractors.pdf_lines import Line, visible_lines
+from departments.documents.extractors.pdf_tables import Part, parts
+from departments.documents.extractors.tables import describe_rows
 from departments.documents.extractors.text import LIST_ITEM
 
-SMALLEST_POINTS = 2.0
 HEADING_GROWTH = 1.15
-BOLD_WEIGHT = 600
-FONT_NAME_BYTES = 200
 LONGEST_HEADING = 150
 HEADING_LEVELS = 3
 OCR_SCALE = 200 / 72
 OCR_PIXELS = 12_000_000
-INVISIBLE = 3
+NO_OCR = (
+    "The pages are pictures without text, and text recognition (tesseract) is not installed here. "
+    "Run text recognition (OCR) on the file and upload that, or ask IT to install it."
+)
+NOT_RECOGNISED = "Text recognition (tesseract) is not installed here."
 MARGIN_LINES = 2
 MARGIN_SHARE = 0.6
 # pdfium's signs for a hyphen that only the end of the line made
 SOFT_HYPHENS = ("\x02", "\ufffe", "\u00ad")
-LINE_ENDS = ("\r", "\n", "\x02", "\ufffe")
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of text with its box in points, from the lower left corner of the page."""
-
-    text: str
-    left: float
-    right: float
-    bottom: float
-    top: float
-    is_bold: bool = False
-
-    @property
-    def size(self) -> float:
-        return self.top - self.bottom
 
 
 @dataclass
@@ -72,7 +57,7 @@ def extract(file: BinaryIO, options: Options) -> Draft:
     count = check_pages(len(document), options.limits)
     draft = Draft((), pages=count)
     pages = list(_read_pages(document, options))
-    _report_pictures(pages, draft)
+    _report_pictures(pages, draft, options)
     _drop_margins(pages)
     draft.blocks = _blocks(pages)
     return draft
@@ -101,74 +86,13 @@ def _read_page(document: Any, index: int, options: Options) -> Page:
     page = document[index]
     try:
         has_picture = next(page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE], max_depth=4), None) is not None
-        lines = _visible_lines(page, options, has_picture)
+        lines = visible_lines(page, options.limits, has_picture)
         if not lines and has_picture:
             lines = _recognise(page, options)
             return Page(index + 1, lines, is_picture=not lines)
         return Page(index + 1, lines)
     finally:
         page.close()
-
-
-def _visible_lines(page: Any, options: Options, has_picture: bool) -> list[Line]:
-    width, height = page.get_size()
-    left, bottom = page.get_mediabox()[:2]
-    text = page.get_textpage()
-    try:
-        if text.count_chars() > options.limits.characters:
-            raise too_large("characters of text", options.limits.characters)
-        found = [_line(text, *span, has_picture) for span in _spans(text)]
-    finally:
-        text.close()
-    return [
-        line
-        for line in found
-        if line is not None
-        and line.size >= SMALLEST_POINTS
-        and left <= line.right
-        and line.left <= left + max(width, height)
-        and bottom <= line.top
-        and line.bottom <= bottom + max(width, height)
-    ]
-
-
-def _spans(text: Any) -> Iterator[tuple[str, int, int]]:
-    """(text, index of the first letter, index of the last) of every line that is not blank."""
-    letters: list[str] = []
-    count = text.count_chars()
-    for index in range(count):
-        letters.append(chr(pdfium.FPDFText_GetUnicode(text, index)))
-        # pdfium leaves out the line end after a hyphen that divides a word
-        if letters[-1] in LINE_ENDS or index == count - 1:
-            line = "".join(letters)
-            begin = index + 1 - len(line)
-            if line.strip():
-                yield line.strip(), begin + len(line) - len(line.lstrip()), begin + len(line.rstrip()) - 1
-            letters = []
-
-
-def _line(text: Any, content: str, first: int, last: int, has_picture: bool) -> Line | None:
-    start, end = _box(text, first), _box(text, last)
-    if start is None or end is None or (not has_picture and _is_invisible(text, first)):
-        return None
-    return Line(content, start.left, end.right, start.bottom, start.top, _is_bold(text, first))
-
-
-def _is_bold(text: Any, index: int) -> bool:
-    """By the weight that the font declares, or by its name where it declares none."""
-    name = ctypes.create_string_buffer(FONT_NAME_BYTES)
-    pdfium.FPDFText_GetFontInfo(text, index, name, FONT_NAME_BYTES, None)
-    return pdfium.FPDFText_GetFontWeight(text, index) >= BOLD_WEIGHT or b"bold" in name.value.lower()
-
-
-def _box(text: Any, index: int) -> Any:
-    box = pdfium.FS_RECTF()
-    return box if pdfium.FPDFText_GetLooseCharBox(text, index, ctypes.byref(box)) else None
-
-
-def _is_invisible(text: Any, index: int) -> bool:
-    drawn = pdfium.FPDFText_GetTextObject(text, index)
-    return bool(drawn) and pdfium.FPDFTextObj_GetTextRenderMode(drawn) == INVISIBLE
 
 
 def _recognise(page: Any, options: Options) -> list[Line]:
@@ -194,13 +118,14 @@ def _as_pgm(page: Any) -> bytes:
     return b"P5 %d %d 255\n" % (bitmap.width, bitmap.height) + b"".join(rows)
 
 
-def _report_pictures(pages: list[Page], draft: Draft) -> None:
+def _report_pictures(pages: list[Page], draft: Draft, options: Options) -> None:
     pictures = [page.number for page in pages if page.is_picture]
     if pictures and not any(page.lines for page in pages):
-        raise ExtractionFailed(Reason.SCANNED)
+        raise ExtractionFailed(Reason.SCANNED, NO_OCR if options.tesseract is None else "")
     if pictures:
         shown = ", ".join(map(str, pictures[:10])) + (" and more" if len(pictures) > 10 else "")
-        draft.warnings.append(f"{len(pictures)} of {len(pages)} pages are pictures without text: {shown}.")
+        missing = f" {NOT_RECOGNISED}" if options.tesseract is None else ""
+        draft.warnings.append(f"{len(pictures)} of {len(pages)} pages are pictures without text: {shown}.{missing}")
 
 
 def _drop_margins(pages: list[Page]) -> None:
@@ -240,13 +165,23 @@ def _blocks(pages: list[Page]) -> Iterator[Block]:
     headings = Headings()
     for page in pages:
         locator = Locator(page=page.number)
-        for lines in _paragraphs(page.lines):
-            text = _join(line.text for line in lines)
-            level = _level(lines, text, body, levels)
-            if level is None:
-                yield Block(text, locator, headings.path, "list" if LIST_ITEM.match(text) else "paragraph")
-            else:
-                yield Block(text, locator, headings.enter(level, text), "heading")
+        for part in parts(page.lines):
+            yield from _table(part, locator, headings) if part.rows else _text(part, locator, headings, body, levels)
+
+
+def _table(part: Part, locator: Locator, headings: Headings) -> Iterator[Block]:
+    for _, line in describe_rows(part.rows):
+        yield Block(line, locator, headings.path, "table")
+
+
+def _text(part: Part, locator: Locator, headings: Headings, body: float, levels: dict[float, int]) -> Iterator[Block]:
+    for lines in _paragraphs(part.lines):
+        text = _join(line.text for line in lines)
+        level = _level(lines, text, body, levels)
+        if level is None:
+            yield Block(text, locator, headings.path, "list" if LIST_ITEM.match(text) else "paragraph")
+        else:
+            yield Block(text, locator, headings.enter(level, text), "heading")
 
 
 def _body_size(pages: list[Page]) -> float:

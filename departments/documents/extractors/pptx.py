@@ -1,4 +1,7 @@
-"""PowerPoint: a slide is a page, its title the heading, then its text, tables and speaker notes."""
+"""PowerPoint: a slide is a page, its title the heading, then its text, tables, the figures of charts, speaker notes.
+
+Hidden slides are left out, with a warning, and keep their numbers: what nobody sees should not answer.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import pptx
 
 from departments.documents.extracted import Block, Locator
 from departments.documents.extractors.draft import Draft, Headings, Options, check_pages
-from departments.documents.extractors.tables import describe_rows
+from departments.documents.extractors.tables import describe_row, describe_rows
 
 NOTES = "Speaker notes"
 
@@ -17,9 +20,14 @@ NOTES = "Speaker notes"
 def extract(file: BinaryIO, options: Options) -> Draft:
     slides: Any = pptx.Presentation(file).slides
     count = check_pages(len(slides), options.limits)
-    return Draft(
-        (block for number, slide in enumerate(slides, start=1) for block in _slide(number, slide)), pages=count
-    )
+    shown = [(number, slide) for number, slide in enumerate(slides, start=1) if not _is_left_out(slide)]
+    hidden = [str(number) for number, slide in enumerate(slides, start=1) if _is_left_out(slide)]
+    warnings = [f"Hidden slides were left out: {', '.join(hidden[:20])}."] if hidden else []
+    return Draft((block for number, slide in shown for block in _slide(number, slide)), pages=count, warnings=warnings)
+
+
+def _is_left_out(slide: Any) -> bool:
+    return slide.element.get("show") in {"0", "false"}
 
 
 def _slide(number: int, slide: Any) -> Iterator[Block]:
@@ -56,6 +64,20 @@ def _shape(shape: Any, locator: Locator, path: tuple[str, ...]) -> Iterator[Bloc
     if shape.has_table:
         rows = ([cell.text for cell in row.cells] for row in shape.table.rows)
         yield from (Block(line, locator, path, "table") for _, line in describe_rows(rows))
+    elif shape.has_chart:
+        yield from (Block(line, locator, path, "table") for line in _figures(shape.chart))
     elif shape.has_text_frame:
         lines = [paragraph.text.strip() for paragraph in shape.text_frame.paragraphs if paragraph.text.strip()]
         yield Block("\n".join(lines), locator, path, "list" if len(lines) > 1 else "paragraph")
+
+
+def _figures(chart: Any) -> Iterator[str]:
+    """What a chart draws: its title, then a line for each category with the values of its series."""
+    if chart.has_title and chart.chart_title.has_text_frame:
+        yield chart.chart_title.text_frame.text
+    for plot in chart.plots:
+        series = [(each.name or "Value", list(each.values)) for each in plot.series]
+        headers = ["Category", *(name for name, _ in series)]
+        for place, category in enumerate(plot.categories):
+            values = [values[place] if place < len(values) else None for _, values in series]
+            yield describe_row([str(category), *("" if each is None else f"{each:.15g}" for each in values)], headers)

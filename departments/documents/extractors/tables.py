@@ -6,35 +6,107 @@ A passage may hold any one row, so every row carries its headers.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from departments.documents.extractors.draft import one_line
 
 LONGEST_HEADER = 80
-NUMBER_OR_DATE = re.compile(r"[\d\s.,:/%+\-€$£()]+")
+MOST_SPANNED = 100  # rows or columns by one cell
+NUMBER_OR_DATE = re.compile(r"[\d\s.,:/%+\-€$£¥()]+(?:[A-Z]{3})?")
+YEAR_OR_MONTH = re.compile(r"(?:19|20)\d\d(?:-(?:0[1-9]|1[0-2]))?")
 
 Row = Sequence[str]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a page's or a document's table. 0 rows mean all that follow."""
+
+    text: str
+    is_name: bool = False
+    rows: int = 1
+    columns: int = 1
+
+
+def spread(rows: Iterable[Sequence[Cell]]) -> list[list[Cell]]:
+    """Each cell in every row that it spans, and empty ones in its further columns: values stay under their headers."""
+    spread_rows: list[list[Cell]] = []
+    held: dict[int, tuple[int, Cell]] = {}  # by column: for how many more rows, and what
+    for row in rows:
+        cells: list[Cell] = []
+        for cell in row:
+            cells += _held(held, len(cells))
+            parts = [cell, *[Cell("", cell.is_name)] * (min(cell.columns, MOST_SPANNED) - 1)]
+            below = cell.rows - 1 if cell.rows else MOST_SPANNED
+            held |= {len(cells) + place: (below, part) for place, part in enumerate(parts) if below}
+            cells += parts
+        cells += _held(held, len(cells))
+        spread_rows.append(cells)
+    return spread_rows
+
+
+def _held(held: dict[int, tuple[int, Cell]], column: int) -> Iterator[Cell]:
+    """The cells from above that stand here, before the next one of the row."""
+    while column in held:
+        left, cell = held.pop(column)
+        yield cell
+        if left > 1:
+            held[column] = (left - 1, cell)
+        column += 1
+
+
+@dataclass
+class _Table:
+    """A table while its rows come. Without `names` it has no header."""
+
+    number: int
+    names: Row
+    headers: Row
+    is_told: bool = False  # a row below the header has come
+    numeric: set[int] = field(default_factory=set)  # columns that held nothing but numbers so far
+    named: set[int] = field(default_factory=set)
+
+    def describe(self, row: Row) -> str:
+        words, numbers = _places(row)
+        self.is_told = True
+        self.named |= words
+        self.numeric = (self.numeric | numbers) - self.named
+        return describe_row(row, self.headers)
+
+    def is_header_of_next(self, row: Row) -> bool:
+        """Whether names stand where this table had numbers."""
+        return bool(self.names) and _can_be_header(row) and bool(self.numeric & _places(row)[0])
+
+    def alone(self) -> Iterator[tuple[int, str]]:
+        """The header, if there was nothing below it: then it is all that the table says."""
+        if self.names and not self.is_told:
+            yield self.number, describe_row(self.names, ())
 
 
 def describe_rows(rows: Iterable[Row]) -> Iterator[tuple[int, str]]:
     """(number of the row from 1, its line) for every row with a value, except the header row above others.
 
-    The first row with two or more cells is the header if its cells read like names; a row of one cell above it is a
-    caption. A table without such a row gives bare values.
+    The first row with two or more cells is the header if its cells read like names, or like years after a name; a row
+    of one cell above it is a caption. After a blank row there may be another table with a header of its own: a row of
+    names where the rows above had numbers. A table without such a row gives bare values.
     """
-    headers: Row | None = None
-    waiting: tuple[int, Row] | None = None
+    table: _Table | None = None
+    last = 0
     for number, row in _with_values(rows):
-        if headers is None and _can_be_header(row):
-            headers, waiting = row, (number, row)
-        elif headers is None:
-            headers = () if _cells(row) > 1 else None
+        begins = _can_be_header(row) if table is None else number > last + 1 and table.is_header_of_next(row)
+        last = number
+        if begins:
+            yield from table.alone() if table else ()
+            table = _Table(number, row, _told_apart(row))
+        elif table is None:
+            table = _Table(number, (), ()) if _cells(row) > 1 else None
             yield number, describe_row(row, ())
-        elif row != headers:
-            waiting = None
-            yield number, describe_row(row, headers)
-    if waiting is not None:  # a header with nothing below is all that the table says
-        yield waiting[0], describe_row(waiting[1], ())
+        elif row != table.names:
+            yield number, table.describe(row)
+    if table is not None:
+        yield from table.alone()
 
 
 def describe_row(row: Row, headers: Row) -> str:
@@ -53,7 +125,27 @@ def _cells(row: Row) -> int:
     return sum(1 for cell in row if cell)
 
 
+def _places(row: Row) -> tuple[set[int], set[int]]:
+    """Where words stand in a row, and where numbers."""
+    words = {place for place, cell in enumerate(row) if cell and not NUMBER_OR_DATE.fullmatch(cell)}
+    return words, {place for place, cell in enumerate(row) if cell} - words
+
+
 def _can_be_header(row: Row) -> bool:
-    named = [cell for cell in row if cell]
-    are_names = all(len(cell) <= LONGEST_HEADER and not NUMBER_OR_DATE.fullmatch(cell) for cell in named)
-    return len(named) > 1 and are_names and len(set(named)) == len(named)
+    cells = [cell for cell in row if cell]
+    if len(set(cells)) < 2 or max(map(len, cells)) > LONGEST_HEADER:
+        return False
+    numbers = [cell for cell in cells if NUMBER_OR_DATE.fullmatch(cell)]
+    # "Region, 2024, 2025": years that differ, which nobody counts or pays
+    are_years = all(YEAR_OR_MONTH.fullmatch(cell) for cell in numbers) and len(set(numbers)) == len(numbers)
+    return not numbers or (1 < len(numbers) < len(cells) and are_years)
+
+
+def _told_apart(row: Row) -> list[str]:
+    """Headers as they are named in a line: of two columns "Amount" the second is "Amount (2)"."""
+    times: Counter[str] = Counter()
+    told = []
+    for name in row:
+        times[name] += 1
+        told.append(f"{name} ({times[name]})" if name and times[name] > 1 else name)
+    return told

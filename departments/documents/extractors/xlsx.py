@@ -1,12 +1,15 @@
 """Sheets and CSV: every row is a line with its headers, found again by sheet and row.
 
-Values are read, formulas are not. Hidden sheets are left out, with a warning: what nobody sees should not answer.
+Rules
+- Values are read as a person sees them: a share as a percentage, an amount with its currency. Formulas are not read;
+  where a program has saved none of their results, a warning says how many cells are missing.
+- A cell that spans several rows stands in each of them.
+- Hidden sheets are left out, with a warning: what nobody sees should not answer.
 """
 
 from __future__ import annotations
 
 import csv
-import datetime
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
@@ -14,10 +17,16 @@ from typing import Any, BinaryIO
 from departments.documents.extracted import Block, ExtractionFailed, Kind, Limits, Locator, Reason
 from departments.documents.extractors.decode import decode
 from departments.documents.extractors.draft import Draft, Options
+from departments.documents.extractors.sheets import SheetFacts, as_seen, facts_of
 from departments.documents.extractors.tables import describe_rows
 
 DELIMITERS = (",", ";", "\t", "|")
 SNIFFED_LINES = 20
+SEPARATOR_LINE = "sep="
+NO_RESULTS = (
+    "{count} formulas in sheet {sheet} have no saved result and were left out. "
+    "Open the file in a spreadsheet program, save it and upload it again."
+)
 
 
 def extract(file: BinaryIO, options: Options) -> Draft:
@@ -27,7 +36,12 @@ def extract(file: BinaryIO, options: Options) -> Draft:
 def _read_csv(file: BinaryIO, limits: Limits) -> Draft:
     text = decode(file.read())
     csv.field_size_limit(limits.characters)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+    delimiter = _delimiter(text)
+    if text[: len(SEPARATOR_LINE)].lower() == SEPARATOR_LINE:  # a line for spreadsheet programs, and no row
+        first, _, rest = text.partition("\n")
+        delimiter = first[len(SEPARATOR_LINE) :].strip("\r") or delimiter
+        text = "\n" + rest  # rows keep the numbers that people see
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter[0])
     return Draft(_blocks(rows, None))
 
 
@@ -49,31 +63,23 @@ def _read_workbook(file: BinaryIO) -> Draft:
     book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
     hidden = [sheet.title for sheet in book.worksheets if sheet.sheet_state != "visible"]
     warnings = [f"Hidden sheets were left out: {', '.join(hidden)}."] if hidden else []
-    visible = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
+    visible = [(sheet, facts_of(sheet)) for sheet in book.worksheets if sheet.sheet_state == "visible"]
+    warnings += [
+        NO_RESULTS.format(count=facts.without_result, sheet=sheet.title)
+        for sheet, facts in visible
+        if facts.without_result
+    ]
     return Draft(_sheets(visible), warnings=warnings)
 
 
-def _sheets(sheets: Iterable[Any]) -> Iterator[Block]:
-    for sheet in sheets:
+def _sheets(sheets: Iterable[tuple[Any, SheetFacts]]) -> Iterator[Block]:
+    for sheet, facts in sheets:
         sheet.reset_dimensions()  # a file may claim any size; only cells that exist are read
-        yield from _blocks(map(_as_texts, sheet.iter_rows(values_only=True)), sheet.title)
+        yield from _blocks(facts.filled(map(_as_texts, sheet.iter_rows())), sheet.title)
 
 
-def _as_texts(row: Sequence[object]) -> list[str]:
-    return [_as_text(value) for value in row]
-
-
-def _as_text(value: object) -> str:
-    """As a person would write it: whole numbers without a fraction, dates in ISO order without an empty time."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, datetime.datetime):
-        return value.isoformat(" ", "minutes") if value.time() != datetime.time() else value.date().isoformat()
-    return str(value)
+def _as_texts(row: Sequence[Any]) -> list[str]:
+    return [as_seen(cell) for cell in row]
 
 
 def _blocks(rows: Iterable[Sequence[str]], sheet: str | None) -> Iterator[Block]:

@@ -115,7 +115,7 @@ def test_a_scan_is_read_by_the_real_tesseract(tmp_path: Path) -> None:
 
 def test_without_tesseract_a_scan_says_plainly_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ExtractionFailed, match=r"Run text recognition \(OCR\)"):
+    with pytest.raises(ExtractionFailed, match=r"tesseract\) is not installed here. Run text recognition"):
         extract(stored(tmp_path, scan("Nobody reads this")), "scan.pdf", Limits())
 
 

@@ -1,0 +1,116 @@
+"""What a workbook says beside its values: how they are shown, which cells span rows, which formulas have no result.
+
+openpyxl reads large sheets row by row only without this, so it is taken from the sheet's XML in one pass of patterns,
+piece by piece: nothing of it is parsed as a tree.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+PIECE = 1 << 20
+OVERLAP = 4096  # of two pieces: no pattern is longer
+MOST_SPANS = 10_000
+LONGEST_SPAN = 10_000  # rows
+SPAN = re.compile(rb'<(?:\w{1,20}:)?mergeCell\s[^>]{0,40}ref="([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})"')
+WITHOUT_RESULT = re.compile(rb"</(?:\w{1,20}:)?f>\s{0,20}(?:<v\s?/>|<v></v>)?\s{0,20}</(?:\w{1,20}:)?c>")
+CURRENCIES = re.compile(r"\[\$([^\]\-]{1,6})[^\]]{0,12}\]|([€$£¥])|\"\s{0,3}([A-Z]{3})\s{0,3}\"")
+
+
+@dataclass(frozen=True)
+class SheetFacts:
+    """`spans` holds, by column from 0, the first and last row (from 1) of cells that span rows."""
+
+    spans: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    without_result: int = 0
+
+    def filled(self, rows: Iterable[list[str]]) -> Iterator[list[str]]:
+        """The same rows, in which a cell that spans several stands in each of them."""
+        if not self.spans:
+            yield from rows
+            return
+        last = {(column, begin): end for column, spans in self.spans.items() for begin, end in spans}
+        held: dict[int, tuple[int, str]] = {}
+        for number, row in enumerate(rows, start=1):
+            row = row if any(row) else []  # a blank row stays one
+            for column, (end, text) in held.items():
+                if number <= end and column < len(row) and not row[column]:
+                    row[column] = text
+            for column, text in enumerate(row):
+                if text and (column, number) in last:
+                    held[column] = (last[column, number], text)
+            yield row
+
+
+def facts_of(sheet: Any) -> SheetFacts:
+    """Of a sheet of a workbook that openpyxl has opened for reading only."""
+    spans: dict[int, list[tuple[int, int]]] = {}
+    without_result, before = 0, b""
+    # the archive and the name in it are openpyxl's own; tests hold on to them
+    with sheet.parent._archive.open(sheet._worksheet_path) as xml:
+        while piece := xml.read(PIECE):
+            text = before + piece
+            for match in SPAN.finditer(text):
+                if match.end() > len(before):
+                    _add_span(spans, match)
+            without_result += sum(match.end() > len(before) for match in WITHOUT_RESULT.finditer(text))
+            before = text[-OVERLAP:]
+    return SheetFacts(spans, without_result)
+
+
+def _add_span(spans: dict[int, list[tuple[int, int]]], match: re.Match[bytes]) -> None:
+    begin, end = int(match[2]), int(match[4])
+    if begin < end <= begin + LONGEST_SPAN and sum(map(len, spans.values())) < MOST_SPANS:
+        spans.setdefault(_column(match[1]), []).append((begin, end))
+
+
+def _column(letters: bytes) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - 64
+    return number - 1
+
+
+def as_seen(cell: Any) -> str:
+    """A cell as a person would write it: 19 %, 1234.50 EUR, whole numbers without a fraction, dates in ISO order."""
+    value = cell.value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return _number(value, cell.number_format or "")
+    if isinstance(value, datetime.datetime):
+        return value.isoformat(" ", "minutes") if value.time() != datetime.time() else value.date().isoformat()
+    if isinstance(value, datetime.time):
+        return value.isoformat("minutes") if not value.second else value.isoformat("seconds")
+    if isinstance(value, datetime.timedelta):
+        return _hours(value)
+    return str(value)
+
+
+def _number(value: float, shown_as: str) -> str:
+    if shown_as == "General":
+        return _plain(value)
+    if "%" in shown_as:
+        return f"{_plain(value * 100)} %"
+    match = CURRENCIES.search(shown_as)
+    if match is None:
+        return _plain(value)
+    return f"{_plain(value)} {next(name for name in match.groups() if name)}"
+
+
+def _plain(value: float) -> str:
+    """Without the last digits of binary fractions: 0.30000000000000004 was never typed by anybody."""
+    return str(int(value)) if isinstance(value, int) or value.is_integer() else f"{value:.15g}"
+
+
+def _hours(value: datetime.timedelta) -> str:
+    """37:30 for a day and thirteen and a half hours, as a sheet shows it."""
+    minutes, seconds = divmod(round(abs(value.total_seconds())), 60)
+    sign = "-" if value.total_seconds() < 0 else ""
+    return f"{sign}{minutes // 60}:{minutes % 60:02}" + (f":{seconds:02}" if seconds else "")
