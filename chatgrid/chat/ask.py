@@ -17,6 +17,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -29,7 +30,7 @@ from chatgrid.chat.markdown import cited_statements
 from chatgrid.chat.models import Conversation, Message
 from chatgrid.chat.scope import scope_of
 from departments.calls import run
-from departments.calls.answer import ABANDONED, Ending
+from departments.calls.answer import ABANDONED, Answer, Ending
 from departments.calls.caller import Caller, CallFailed
 from departments.calls.guard_in import Guarded
 from departments.calls.meter import Meter
@@ -110,21 +111,27 @@ async def ask(exchange: Exchange) -> AsyncGenerator[str]:
     )
     try:
         exchange.found = await _search(exchange)
-        async with run.answering(_call(exchange)) as (answer, text):
-            exchange.guarded = answer.guarded
-            await exchange.begin()
+        async with run.answering(_call(exchange)) as (answer, text), _written_down(exchange, answer):
             yield ""
-            try:
-                async for flush in _saved(exchange, text):
-                    yield flush
-            finally:
-                await asyncio.shield(_finish(exchange, answer.ending or ABANDONED))
+            async for flush in _saved(exchange, text):
+                yield flush
         exchange.meter = answer.meter
     except CallFailed as failure:
         if exchange.answer is None:
             await _keep_question(exchange)
             yield ""
         await _finish(exchange, Ending(Outcome.FAILED, failure.sentence, failure.reason))
+
+
+@asynccontextmanager
+async def _written_down(exchange: Exchange, answer: Answer) -> AsyncIterator[None]:
+    """The question and the place of its answer are there while the block runs; however that ends, the answer does."""
+    exchange.guarded = answer.guarded
+    await exchange.begin()
+    try:
+        yield
+    finally:
+        await asyncio.shield(_finish(exchange, answer.ending or ABANDONED))
 
 
 async def _search(exchange: Exchange) -> list[Found]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from uuid import UUID
 
 import httpx2
@@ -30,7 +30,7 @@ from departments.calls.meter import Meter
 from departments.calls.tokens import count_tokens
 from departments.prompts.guard import OutputFilter, Withheld
 
-FLUSH_SECONDS = 0.03
+FLUSH_SECONDS = 0.05  # the eye takes it for a flow, and each flush is rendered, written and sent
 COUNTED_AT_ONCE = 4_000  # characters; counting each piece by itself would cost more than reading it
 CAP_SLACK = 1.1  # our count of somebody else's tokens is an estimate
 
@@ -62,7 +62,8 @@ class Answer:
         self._finish = ""
         self._raw: list[str] = []  # received, and not yet through the filter: that costs less in larger pieces
         self._buffer = ""  # may be shown and has not been
-        self._arrived = asyncio.Event()  # something may be shown, or nothing more will come
+        self._due = asyncio.Event()  # something may be shown, or nothing more will come
+        self._gathering: asyncio.TimerHandle | None = None  # until it rings, text gathers for the next flush
         self._counted = 0  # tokens of everything received, shown or not
         self._uncounted: list[str] = []
         self._uncounted_length = 0
@@ -92,26 +93,27 @@ class Answer:
     async def text(self, source: AsyncGenerator[bytes, None]) -> AsyncGenerator[str, None]:
         """The answer in flushes. Ends when the answer does, for whatever reason; does not raise."""
         reading = asyncio.create_task(self._read(source))
-        self.hold.when_over(self._arrived.set)
+        self.hold.when_over(self._due.set)
         try:
             while self.ending is None:
-                await self._arrived.wait()
-                self._arrived.clear()
+                await self._due.wait()
+                self._due.clear()
                 if flush := self._flush():
                     yield flush
-                    await self._pause()
+                    self._gathering = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._gathered)
             if flush := self._flush():
                 yield flush
         finally:
+            if self._gathering is not None:
+                self._gathering.cancel()
             reading.cancel()
             # it must have let go of the stream before that is closed
             await asyncio.wait((reading,))
 
-    async def _pause(self) -> None:
-        """Lets text gather for a flush; an ending is not kept waiting."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FLUSH_SECONDS):
-                await self.hold.over()
+    def _gathered(self) -> None:
+        self._gathering = None
+        if self._raw:
+            self._due.set()
 
     def _flush(self) -> str:
         """What may be shown and has not been. After something was withheld there is nothing more."""
@@ -130,31 +132,36 @@ class Answer:
             self._buffer += self._filter.feed(received)
 
     async def _read(self, source: AsyncGenerator[bytes, None]) -> None:
-        self.hold.end(await self._read_to_the_end(source))
+        try:
+            ending = await self._read_to_the_end(source)
+        except Exception as error:
+            # any, because nobody awaits this task: without an ending the page would wait for ever
+            ending = self._broken_off(error)
+        self.hold.end(ending)
 
     async def _read_to_the_end(self, source: AsyncGenerator[bytes, None]) -> Ending:
-        try:
-            async with aclosing(source), aclosing(pieces(source)) as reading:
-                async for piece in reading:
-                    self._take(piece)
-                    if self._is_too_long():
-                        return FINISHES["length"]
-            self._sift()
-            self._buffer += self._filter.finish()
-        except Withheld as withheld:
-            return _withheld(withheld)
-        except StreamBroken as broken:
-            return Ending(Outcome.CUT, sentences.CUT, broken.reason)
-        except httpx2.TimeoutException:
-            return Ending(Outcome.CUT, sentences.PROVIDER_SILENT, "provider_silent")
-        except (httpx2.HTTPError, openai.APIError):
-            return Ending(Outcome.CUT, sentences.CUT, "connection_cut")
-        except Exception as error:
-            # Nobody awaits this task: without an ending the page would wait for ever. The operator sees the kind of
-            # error and not its text, which may hold the answer.
-            logger.error("call %s: %s while reading the answer", self.call_id, type(error).__name__)
-            return Ending(Outcome.CUT, sentences.PROVIDER_UNCLEAR, "stream_unreadable")
+        async with aclosing(source), aclosing(pieces(source)) as reading:
+            async for piece in reading:
+                self._take(piece)
+                if self._is_too_long():
+                    return FINISHES["length"]
+        self._sift()
+        self._buffer += self._filter.finish()
         return FINISHES.get(self._finish, ANSWERED)
+
+    def _broken_off(self, error: Exception) -> Ending:
+        match error:
+            case Withheld():
+                return _withheld(error)
+            case StreamBroken():
+                return Ending(Outcome.CUT, sentences.CUT, error.reason)
+            case httpx2.TimeoutException():
+                return Ending(Outcome.CUT, sentences.PROVIDER_SILENT, "provider_silent")
+            case httpx2.HTTPError() | openai.APIError():
+                return Ending(Outcome.CUT, sentences.CUT, "connection_cut")
+        # the operator sees the kind of error and not its text, which may hold the answer
+        logger.error("call %s: %s while reading the answer", self.call_id, type(error).__name__)
+        return Ending(Outcome.CUT, sentences.PROVIDER_UNCLEAR, "stream_unreadable")
 
     def _take(self, piece: Piece) -> None:
         self.usage = piece.usage or self.usage
@@ -167,7 +174,8 @@ class Answer:
         self._raw.append(piece.text)
         self._uncounted.append(piece.text)
         self._uncounted_length += len(piece.text)
-        self._arrived.set()
+        if self._gathering is None:
+            self._due.set()
 
     def _is_too_long(self) -> bool:
         if self._uncounted_length < COUNTED_AT_ONCE:

@@ -69,7 +69,6 @@ class Hold:
         self.attempts = 0
         self.taken = False
         self.started = time.monotonic()
-        self._over = asyncio.Event()
         self._to_tell: list[Callable[[], None]] = []
         self._working: asyncio.Task[Any] | None = None
 
@@ -87,7 +86,6 @@ class Hold:
         if self.ending is not None:
             return
         self.ending = ending
-        self._over.set()
         for tell in self._to_tell:
             tell()
         if self._working is not None:
@@ -107,10 +105,6 @@ class Hold:
             self._to_tell.append(tell)
         else:
             tell()
-
-    async def over(self) -> None:
-        """Returns when the call has ended."""
-        await self._over.wait()
 
     async def work(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """The result of one piece of work. Raises CallOver where the call ends first; the work is cancelled then."""

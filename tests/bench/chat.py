@@ -1,7 +1,13 @@
 """`python -m tests.bench.chat`: the same streams direct from the simulator and through ChatGrid, in one run.
 
-Loads (after docs/performance.md): one = one user, 20 tokens, provider at once; short = 16 users, 5 tokens; burst = 16
-users, 100 tokens at once; paced = 50 users, first token after 200 ms, then 50 a second; held = streams that stay open.
+Loads (after docs/performance.md), where nothing else is said with a provider that answers at once:
+
+- one: one user, 20 tokens; short: 16 users, 5 tokens; burst: 16 users, 100 tokens.
+- paced: 50 users, first token after 200 ms, then 50 a second. They begin spread over the length of a stream, and each
+  asks again as soon as it is answered: people do not press Enter in step. rush: the same 50 all in the same instant.
+- crowd: 500 users with the same streams, each of whom asks once within 20 seconds. It is run once.
+- held: streams that stay open.
+
 Direct and through alternate, and ratios come from the same round, because machines are noisy.
 """
 
@@ -18,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
@@ -28,7 +35,29 @@ from chatgrid.dev.services.stack import running
 from tests.bench.load import Load, Target, open_streams, run
 
 ROOT = Path(__file__).resolve().parents[2]
-TOKENS = {"one": 20, "short": 5, "burst": 100, "paced": 50}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A load: `users` with `each` streams of `tokens`, who begin within `spread` seconds."""
+
+    users: int
+    each: int
+    tokens: int
+    first_ms: int = 0
+    per_second: int = 0
+    spread: float = 0.0
+    once: bool = False  # instead of in every round
+
+
+KINDS = {
+    "one": Kind(1, 60, 20),
+    "short": Kind(16, 12, 5),
+    "burst": Kind(16, 6, 100),
+    "paced": Kind(50, 3, 50, 200, 50, spread=1.2),
+    "rush": Kind(50, 1, 50, 200, 50),
+    "crowd": Kind(500, 1, 50, 200, 50, spread=20.0, once=True),
+}
 
 
 @contextmanager
@@ -104,11 +133,13 @@ def report(name: str, plain: list[Load], ours: list[Load]) -> None:
         return sorted(values)[len(values) // 2]
 
     added_first = middle([o.first(50) - p.first(50) for p, o in zip(plain, ours, strict=True)])
+    added_first_95 = middle([o.first(95) - p.first(95) for p, o in zip(plain, ours, strict=True)])
     added_first_99 = middle([o.first(99) - p.first(99) for p, o in zip(plain, ours, strict=True)])
     added_total = middle([o.total(50) - p.total(50) for p, o in zip(plain, ours, strict=True)])
     failed = sum(len(load.failed) for load in ours)
     print(
-        f"{name:<6} added first token p50 {added_first:7.2f} ms, p99 {added_first_99:7.2f} ms, "
+        f"{name:<6} added first token p50 {added_first:7.2f} ms, p95 {added_first_95:7.2f} ms, "
+        f"p99 {added_first_99:7.2f} ms, "
         f"added total p50 {added_total:7.2f} ms | streams/s direct {middle([p.rate for p in plain]):7.0f}, "
         f"through {middle([o.rate for o in ours]):7.0f} | failed {failed}"
     )
@@ -117,22 +148,17 @@ def report(name: str, plain: list[Load], ours: list[Load]) -> None:
 
 
 async def loads(simulator: str, plain: Target, ours: Target, rounds: int, processes: list[psutil.Process]) -> None:
-    for name, users, each, pace in (
-        ("one", 1, 60, (0, 0)),
-        ("short", 16, 12, (0, 0)),
-        ("burst", 16, 6, (0, 0)),
-        ("paced", 50, 1, (200, 50)),
-    ):
-        script(simulator, TOKENS[name], *pace)
-        await run(ours, users, 2)  # warm
+    for name, kind in KINDS.items():
+        script(simulator, kind.tokens, kind.first_ms, kind.per_second)
+        await run(ours, min(kind.users, 50), 2)  # warm
+        load = (kind.users, kind.each, kind.spread)
+        times = 1 if kind.once else rounds
         before = cpu(processes)
-        pairs = [(await run(plain, users, each), await run(ours, users, each)) for _ in range(rounds)]
+        pairs = [(await run(plain, *load), await run(ours, *load)) for _ in range(times)]
         used = cpu(processes) - before
         report(name, [p for p, _ in pairs], [o for _, o in pairs])
-        streams = rounds * users * each
-        print(
-            f"       CPU of the web processes: {used / streams * 1000:.2f} s per 1,000 streams of {TOKENS[name]} tokens"
-        )
+        streams = times * kind.users * kind.each
+        print(f"       CPU of the web process: {used / streams * 1000:.2f} s per 1,000 streams of {kind.tokens} tokens")
 
 
 async def held(simulator: str, ours: Target, counts: list[int], processes: list[psutil.Process]) -> None:

@@ -72,16 +72,17 @@ async def one_stream(target: Target) -> Timing:
         writer.close()
 
 
-async def run(target: Target, users: int, rounds: int) -> Load:
-    """`users` at once, each with `rounds` streams one after the other."""
+async def run(target: Target, users: int, rounds: int, spread: float = 0.0) -> Load:
+    """`users` at once, each with `rounds` streams one after the other; they begin within `spread` seconds, evenly."""
     load = Load()
     started = time.perf_counter()
-    await asyncio.gather(*(_user(target, rounds, load) for _ in range(users)))
+    await asyncio.gather(*(_user(target, rounds, load, spread * number / users) for number in range(users)))
     load.seconds = time.perf_counter() - started
     return load
 
 
-async def _user(target: Target, rounds: int, load: Load) -> None:
+async def _user(target: Target, rounds: int, load: Load, begin_after: float) -> None:
+    await asyncio.sleep(begin_after)
     for _ in range(rounds):
         try:
             load.timings.append(await one_stream(target))
