@@ -5,17 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
-from psycopg_pool import PoolTimeout
 
-from audit.database import DatabaseDown
+from chatgrid import outages
 from departments.access import SecondFactorNeeded
 from departments.http import wants_json
-
-DATABASE_ERRORS = (DatabaseDown, OperationalError, InterfaceError, PoolTimeout)
 
 logger = logging.getLogger(__name__)
 
@@ -41,13 +37,19 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Written without the database, which may be what is wrong."""
     error = sys.exc_info()[1]
-    if isinstance(error, DATABASE_ERRORS):
-        logger.error("database away: %s", type(error).__name__)
-        sentence = "ChatGrid cannot reach its database right now. Try again in a minute; IT has been told."
-        response = _problem(request, 503, "Back in a moment", sentence)
-        response.headers["Retry-After"] = "10"
-        return response
+    if isinstance(error, outages.ERRORS):
+        return _outage(request, error)
     return _problem(request, 500, "Something broke", "This was our fault, not yours. Try again; IT has been told.")
+
+
+def _outage(request: HttpRequest, error: BaseException) -> HttpResponse:
+    reference = outages.new_reference()
+    logger.error(outages.line_of(request, error, reference))
+    sentence = "ChatGrid cannot reach its database right now. Try again in a minute; IT has been told."
+    response = _problem(request, 503, "Back in a moment", sentence, reference=reference)
+    response.headers["Retry-After"] = "10"
+    response.headers["X-Request-Id"] = reference
+    return response
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -56,9 +58,14 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def _problem(
-    request: HttpRequest, status: int, title: str, sentence: str, next_step: dict[str, str] | None = None
+    request: HttpRequest,
+    status: int,
+    title: str,
+    sentence: str,
+    next_step: dict[str, str] | None = None,
+    **more: str,
 ) -> HttpResponse:
-    problem = {"title": title, "sentence": sentence, "status": status}
+    problem = {"title": title, "sentence": sentence, "status": status, **more}
     if wants_json(request):
         return JsonResponse(problem, status=status)
     # without the request: the frame of a page reads the session and the database

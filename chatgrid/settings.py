@@ -316,7 +316,10 @@ DEFAULT_EXCEPTION_REPORTER = "departments.keys.reporting.RedactingReporter"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"redact": {"()": "departments.keys.redaction.KeyRedactionFilter"}},
+    "filters": {
+        "redact": {"()": "departments.keys.redaction.KeyRedactionFilter"},
+        "outages": {"()": "chatgrid.outages.WithoutTraces"},
+    },
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "filters": ["redact"], "formatter": "line"}},
     "root": {"handlers": ["console"], "level": read_str("CHATGRID_LOG_LEVEL", "INFO")},
@@ -324,6 +327,7 @@ LOGGING = {
         # their own handlers would pass the filter by
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         "django.server": {"handlers": [], "propagate": True},
+        "django.request": {"filters": ["outages"], "propagate": True},
         # one line for each request of the SDK, with the URL: ours says it with the call's id
         "httpx2": {"level": "WARNING"},
         "openai": {"level": "WARNING"},

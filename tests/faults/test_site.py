@@ -54,17 +54,26 @@ def test_a_provider_that_is_down_is_said_and_booked_with_nothing(site: Site) -> 
 
 
 def test_without_the_control_database_no_call_is_made(site: Site) -> None:
-    before = site.asked()
+    before, logged = site.asked(), len(site.log("web"))
     site.stack.postgres.stop()
     response = site.ask("Can you hear me?")
     assert response.status_code == 503
     assert "cannot" in response.json()["sentence"]
     with site.client() as client:
-        page = client.get("/")
+        page = client.get("/?from=here")
         assert page.status_code == 503
         assert "Traceback" not in page.text
         assert client.get("/healthz").status_code == 503
     assert site.asked() == before
+    # the pool's warnings apart, which count its tries and not the requests
+    told = [line for line in site.log("web")[logged:].splitlines() if " WARNING psycopg" not in line]
+    references = [response.json()["reference"], page.headers["X-Request-Id"]]
+    assert references[1] in page.text
+    assert [re.sub(r"^\S+ \S+ ", "", line) for line in told] == [
+        f"ERROR chatgrid.errors request {references[0]}: database away (DatabaseDown) for POST {site.person['path']}",
+        f"ERROR chatgrid.errors request {references[1]}: database away (OperationalError) for GET /",
+        "ERROR django.request Service Unavailable: /healthz",
+    ], "one line each, and no trace"
     site.stack.postgres.start()
     wait_until(lambda: site.ask("And now?").status_code == 200, "answers after the database came back")
 
