@@ -18,19 +18,19 @@ import hashlib
 import json
 import tempfile
 import time
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 from uuid import UUID, uuid4
 
 from psycopg import Connection, sql
 
 from audit import ocsf, verify_export
 from audit.events import Event
+from audit.export_filters import Filters
+from audit.export_zip import Member
 from audit.leaves import FIELDS
 from audit.merkle import levels, path
 from audit.rows import ISO, JOINED, sealed_event
@@ -46,8 +46,6 @@ _FORMULA = "ascii({0}) IN (61, 43, 45, 64, 9, 10, 13, 39)"
 _SEAL = "SELECT n, at, first_seq, last_seq, root, previous, public_key, signature FROM audit_seal WHERE n = %s"
 _HASHES = "SELECT hash FROM audit_leaf WHERE seq BETWEEN %s AND %s ORDER BY seq"
 
-Member = tuple[str, Iterable[bytes]]
-
 
 class Format(StrEnum):
     """How the events are written."""
@@ -59,50 +57,6 @@ class Format(StrEnum):
 
 
 FILES = {Format.CSV: "events.csv", Format.PARQUET: "events.parquet"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filters:
-    """Which events. Times are inclusive at the start and exclusive at the end; an empty field does not filter."""
-
-    organization_id: UUID
-    since: datetime | None = None
-    until: datetime | None = None
-    department_id: UUID | None = None
-    actor_id: UUID | None = None
-    events: Sequence[str] = ()
-    model: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        held = {
-            "organization_id": self.organization_id,
-            "since": self.since and self.since.isoformat(),
-            "until": self.until and self.until.isoformat(),
-            "department_id": self.department_id,
-            "actor_id": self.actor_id,
-            "events": list(self.events),
-            "model": self.model,
-        }
-        return {name: str(value) if isinstance(value, UUID) else value for name, value in held.items() if value}
-
-    def condition(self) -> sql.Composable:
-        wanted: list[sql.Composable] = [_equals("organization_id", self.organization_id)]
-        for name, operator, moment in (("at", ">=", self.since), ("at", "<", self.until)):
-            if moment is not None:
-                # on both tables, so that only the months in question are read
-                wanted += [
-                    sql.SQL("{} {} {}").format(sql.Identifier(alias, name), sql.SQL(operator), sql.Literal(moment))
-                    for alias in ("e", "l")
-                ]
-        if self.department_id:
-            wanted.append(_equals("department_id", self.department_id))
-        if self.actor_id:
-            wanted.append(_equals("actor_id", self.actor_id))
-        if self.events:
-            wanted.append(sql.SQL("e.event = ANY({})").format(sql.Literal(list(self.events))))
-        if self.model:
-            wanted.append(_equals("model_asked", self.model))
-        return sql.SQL(" AND ").join(wanted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,18 +129,6 @@ def write_folder(members: Iterable[Member], folder: Path) -> None:
     for name, chunks in members:
         with (folder / name).open("wb") as file:
             file.writelines(chunks)
-
-
-def stream_zip(members: Iterable[Member]) -> Iterator[bytes]:
-    """The files of an export as one ZIP, piece by piece."""
-    pipe = _Pipe()
-    with zipfile.ZipFile(cast(IO[bytes], pipe), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name, chunks in members:
-            with archive.open(name, "w", force_zip64=True) as member:
-                for chunk in chunks:
-                    member.write(chunk)
-                    yield from pipe.take()
-    yield from pipe.take()
 
 
 def _events(rows: Connection[Any], filters: Filters, form: Format, proving: _Proving) -> Iterator[bytes]:
@@ -273,38 +215,13 @@ class _Proving:
         self._proofs.write(b"}}\n")
 
 
-class _Pipe:
-    """What a ZIP writer writes to, and what is taken from it as it comes."""
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._size = 0
-
-    def write(self, data: bytes) -> int:
-        self._parts.append(bytes(data))
-        self._size += len(data)
-        return len(data)
-
-    def flush(self) -> None:
-        """A ZIP writer asks for it; nothing waits anywhere."""
-
-    def close(self) -> None:
-        """The same."""
-
-    def take(self) -> Iterator[bytes]:
-        if self._parts:
-            yield b"".join(self._parts)
-            self._parts = []
-
-
 def _receipt(connection: Connection[Any], event_id: UUID) -> bytes:
-    """The export's last event with its proof. Without a sealer in time: a sentence that says how to get it."""
+    """The export's last event with its proof; where the sealer did not run in time, its id, to be exported later."""
     deadline = time.monotonic() + RECEIPT_SECONDS
     condition = sql.SQL("e.id = {}").format(sql.Literal(event_id))
     while not (lines := list(sealed_event(connection, condition))):
         if time.monotonic() > deadline:
-            words = "The sealer did not run in time: export the event of this id later to prove the manifest."
-            return json.dumps({"unsealed": str(event_id), "words": words}).encode() + b"\n"
+            return json.dumps({"unsealed": str(event_id)}).encode() + b"\n"
         time.sleep(0.2)
     seq, number = json.loads(lines[0])["seq"], json.loads(lines[0])["seal"]
     seal = Seal(*_one(connection, _SEAL, [number]))
@@ -352,10 +269,6 @@ def _entry(event: Event, manifest: _Manifest, who: Exporter, /, **details: Any) 
         subject_id=str(manifest.export_id),
         details=held,
     )
-
-
-def _equals(name: str, value: Any) -> sql.Composed:
-    return sql.SQL("{} = {}").format(sql.Identifier("e", name), sql.Literal(value))
 
 
 def _csv_column(name: str, kind: str) -> sql.Composed:

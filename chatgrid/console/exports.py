@@ -25,7 +25,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from audit.events import Event
-from audit.export import Exporter, Filters, Format, export, stream_zip
+from audit.export import Exporter, Format, export
+from audit.export_filters import Filters
+from audit.export_zip import stream_zip
 from audit.models import AuditEvent
 from audit.roles import connect
 from chatgrid.accounts.models import User

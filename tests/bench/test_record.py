@@ -13,7 +13,8 @@ import psycopg
 import pytest
 
 from audit.events import Event
-from audit.export import Exporter, Filters, Format, export
+from audit.export import Exporter, Format, export
+from audit.export_filters import Filters
 from audit.leaves import FIELDS
 from audit.seals import seal_once
 from audit.verification import Verifier

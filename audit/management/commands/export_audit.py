@@ -11,7 +11,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from audit.export import Exporter, Filters, Format, export, write_folder
+from audit.export import Exporter, Format, export, write_folder
+from audit.export_filters import Filters
 from audit.roles import connect
 
 
