@@ -4,13 +4,17 @@ Two forms are read:
 - the demo company, rendered to real files (chatgrid/dev/demo);
 - a folder with `docs/<department>/**` and `questions.jsonl` (`dept`, `question`, `evidence`), and where they are there
   `unanswerable.jsonl` and `wrong_department.jsonl`, whose questions must find nothing.
+
+A folder may be plainer: documents in `documents/` or beside the questions, and where no question names a department all
+of them belong to one. What cannot be used is left out and named in `Corpus.notes`; a folder in which nothing can be
+used raises `Unusable`, with a sentence.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,13 @@ from chatgrid.dev.demo.company import COMPANIES, TARNHOLM
 from chatgrid.dev.demo.render import HANDBOOK, handbook, render
 
 COMMON_SHARE = 0.7  # of a quote's words in a row: chunkers cut
+ONLY = "documents"  # the department of a corpus that knows none
+KINDS = ("questions", "unanswerable", "wrong_department")
+NOTES = 8  # more are counted
+
+
+class Unusable(Exception):
+    """Nothing can be measured on this folder; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -47,29 +58,40 @@ class Question:
 
 @dataclass(frozen=True)
 class Corpus:
+    """`notes` say what of it was left out, and why."""
+
     name: str
     documents: list[Document]
     questions: list[Question]
+    notes: tuple[str, ...] = ()
 
 
 def demo() -> Corpus:
     """The first demo company and its questions."""
     documents = [_rendered(department, path) for department, path in handbook(TARNHOLM.slug)]
-    rows = _lines(HANDBOOK.parent / "questions.jsonl")
+    lines = (HANDBOOK.parent / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines if line.strip()]
     questions = [Question(row["id"], row["department"], row["kind"], row["question"], _quotes(row)) for row in rows]
     return Corpus(COMPANIES[0].name, documents, questions)
 
 
 def folder(path: Path) -> Corpus:
-    """A corpus of the second form."""
-    files = sorted(file for file in (path / "docs").glob("*/**/*") if file.is_file())
-    documents = [Document(file.relative_to(path / "docs").parts[0], file.name, file.read_bytes()) for file in files]
+    """A corpus of the second form. Raises Unusable."""
+    if not path.is_dir():
+        raise Unusable(f"There is no folder {path}.")
+    notes: list[str] = []
+    rows = [(kind, line, row) for kind in KINDS for line, row in _rows(path / f"{kind}.jsonl", notes)]
+    named = any(_department(row) for _, _, row in rows)
+    documents = list(_documents(path, named))
+    if not documents:
+        raise Unusable(f"{path} holds no documents: put them into {path / 'docs'}, a folder for each department.")
+    departments = {document.department for document in documents}
     questions = [
-        Question(row["id"], row["dept"], row.get("kind", kind), row["question"], tuple(row.get("evidence", ())))
-        for kind in ("questions", "unanswerable", "wrong_department")
-        for row in _lines(path / f"{kind}.jsonl")
+        question for kind, line, row in rows if (question := _question(kind, line, row, departments, notes)) is not None
     ]
-    return Corpus(path.name, documents, questions)
+    if not questions:
+        notes.append("There are no questions, so only reading is measured: they are lines of questions.jsonl.")
+    return Corpus(path.resolve().name, documents, questions, tuple(shortened(notes)))
 
 
 def is_relevant(question: Question, text: str) -> bool:
@@ -98,6 +120,71 @@ def _rendered(department: str, path: Path) -> Document:
     return Document(department, document.filename, document.content)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    if path.exists():
-        yield from (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+# -- a folder of somebody else's
+
+
+def _documents(path: Path, named: bool) -> Iterator[Document]:
+    """Its files; the department is the first folder's name, where the questions name departments at all."""
+    root = next((path / name for name in ("docs", "documents") if (path / name).is_dir()), path)
+    for file in sorted(file for file in root.rglob("*") if file.is_file()):
+        parts = file.relative_to(root).parts
+        if any(part.startswith(".") for part in parts) or (root == path and file.suffix == ".jsonl"):
+            continue
+        yield Document(parts[0] if named and len(parts) > 1 else ONLY, file.name, file.read_bytes())
+
+
+def _rows(path: Path, notes: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The lines of a file of questions with their numbers, those that are objects."""
+    if not path.is_file():
+        return
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if isinstance(row, dict):
+            yield number, row
+        else:
+            notes.append(f"Left out, no JSON object: {path.name}, line {number}.")
+
+
+def _question(kind: str, line: int, row: dict[str, Any], departments: set[str], notes: list[str]) -> Question | None:
+    """A row as a question; None, with a note, where it cannot be asked or judged."""
+    where = f"{kind}.jsonl, line {line}"
+    text = _clean(row.get("question"))
+    quotes = _evidence(row) if kind == "questions" else ()
+    department = _department(row) or (next(iter(departments)) if len(departments) == 1 else ONLY)
+    if not text:
+        notes.append(f"Left out, empty question: {where}.")
+    elif department not in departments:
+        notes.append(f"Left out, no documents of department “{department}”: {where}.")
+    elif kind == "questions" and not quotes:
+        notes.append(f"Left out, no evidence to judge an answer by: {where}.")
+    else:
+        return Question(_clean(row.get("id")) or where, department, _clean(row.get("kind")) or kind, text, quotes)
+    return None
+
+
+def _department(row: dict[str, Any]) -> str:
+    return _clean(row.get("dept") or row.get("department"))
+
+
+def _evidence(row: dict[str, Any]) -> tuple[str, ...]:
+    """The quotes of a row, one or several, those that hold a word."""
+    given = row.get("evidence")
+    quotes = given if isinstance(given, list) else [given]
+    return tuple(quote for quote in map(_clean, quotes) if _words(quote))
+
+
+def _clean(value: Any) -> str:
+    """A text that a database and a provider take; nothing where it is no text."""
+    if not isinstance(value, str | int):
+        return ""
+    return str(value).replace("\x00", " ").encode("utf-8", "replace").decode().strip()
+
+
+def shortened(notes: Sequence[str]) -> list[str]:
+    """The first `NOTES`, and how many more there are."""
+    return [*notes[:NOTES], f"and {len(notes) - NOTES} more"] if len(notes) > NOTES else [*notes]

@@ -8,6 +8,7 @@ say what a model's vectors reach. The three searches compared use the same vecto
 - answers: each question asked as an employee asks it, answered by the simulator. Right citation: a passage that the
   answer cites holds the labelled quote. Abstention: nothing is cited where this department has no answer.
 - turned away: the search itself said "no confident match"; of answerable questions this is a loss.
+- without a right citation: at which step it was lost (`LOSSES`); only the last is the simulated assistant's.
 - leaks: passages of another department that a question was given, which must be 0.
 """
 
@@ -17,13 +18,14 @@ import argparse
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.bench import corpus, shelf, vectors
-from tests.bench.corpus import Corpus, Question
+from tests.bench.corpus import Corpus, Question, shortened
 from tests.bench.measures import Ranked, hit, mean, ndcg, percentile, recall
 from tests.bench.vectors import Vectors
 
@@ -32,6 +34,12 @@ if TYPE_CHECKING:
 
 SEARCHES = {"fused": None, "vector alone": 1.0, "text alone": 0.0}
 ROUNDS = 3  # of timing, after one that warms
+LOSSES = {  # where a right citation can be lost, in the order of the steps
+    "no passage holds the quote": lambda asked: not asked.ranked["fused"].there,
+    "not among those found": lambda asked: not any(asked.given),
+    "turned away by the search": lambda asked: not asked.confident,
+    "given, and not cited by the assistant": lambda asked: True,
+}
 
 
 @dataclass
@@ -43,13 +51,20 @@ class Asked:
     confident: bool
     milliseconds: list[float]
     leaks: int
+    given: list[bool]  # each passage of an answer's: whether it holds the quote
     cited: list[bool] = field(default_factory=list)  # each citation of the answer: whether it holds the quote
+    refused: str = ""  # the sentence with which the question was not asked
     evidence: Any = None
 
     @property
     def right(self) -> bool:
         """The answer cites a passage that holds the quote, or nothing where there is nothing to cite."""
         return any(self.cited) if self.question.answerable else not self.cited
+
+    @property
+    def lost(self) -> str:
+        """The step at which an answerable question's right citation was lost."""
+        return next(name for name, is_it in LOSSES.items() if is_it(self))
 
 
 @dataclass
@@ -60,12 +75,16 @@ class Measured:
     asked: list[Asked]
     passages: int
     seconds: float  # of ingestion
+    unread: list[str] = field(default_factory=list)  # files that are not searched, with the reason
 
 
 def main() -> None:
     arguments = _arguments()
-    source = vectors.served(arguments.embeddings, arguments.model) if arguments.embeddings else vectors.simulated()
-    corpora = [corpus.folder(path) for path in arguments.folders] or [corpus.demo()]
+    try:
+        source = vectors.served(arguments.embeddings, arguments.model) if arguments.embeddings else vectors.simulated()
+        corpora = [corpus.folder(path) for path in arguments.folders] or [corpus.demo()]
+    except (corpus.Unusable, vectors.Unreachable) as error:
+        raise SystemExit(str(error)) from None
     with shelf.product(source):
         for each in corpora:
             measured = asyncio.run(_measure(each, source))
@@ -101,7 +120,7 @@ async def _measure_department(measured: Measured, slug: str, source: Vectors) ->
     department, person = await asyncio.to_thread(shelf.make_department, slug)
     files = [(each.filename, each.content) for each in measured.corpus.documents if each.department == slug]
     started = time.perf_counter()
-    await shelf.fill(department, person, files)
+    measured.unread += await shelf.fill(department, person, files)
     measured.seconds += time.perf_counter() - started
     async with open_store(department) as store:
         texts = await shelf.texts_of(store)
@@ -109,7 +128,7 @@ async def _measure_department(measured: Measured, slug: str, source: Vectors) ->
         for question in measured.corpus.questions:
             if question.department == slug:
                 asked = await _search(store, question, source, texts, {name for name, _ in files})
-                asked.cited = await _answer(department, person, question)
+                await _answer(department, person, asked)
                 measured.asked.append(asked)
 
 
@@ -134,42 +153,73 @@ async def _search(store: Store, question: Question, source: Vectors, texts: list
     evidence = [
         [each.similarity, each.background, each.relevance, each.coverage, each.score] for each in result.passages
     ]
-    return Asked(question, ranked, result.confident, times, leaks, evidence=evidence)
+    given = [corpus.is_relevant(question, each.text) for each in result.passages]
+    return Asked(question, ranked, result.confident, times, leaks, given, evidence=evidence)
 
 
-async def _answer(department: Any, person: Any, question: Question) -> list[bool]:
-    """Asks as an employee does; of each citation of the answer, whether its passage holds the quote."""
+async def _answer(department: Any, person: Any, asked: Asked) -> None:
+    """Asks as an employee does, and notes of each citation of the answer whether its passage holds the quote."""
     from chatgrid.chat.ask import Exchange, ask
+    from departments.calls.caller import CallEndedEarly
 
-    exchange = Exchange(person, department, question.text, "")
-    async for _ in ask(exchange):
-        pass
+    exchange = Exchange(person, department, asked.question.text, "")
+    try:
+        async for _ in ask(exchange):
+            pass
+    except CallEndedEarly as refusal:
+        asked.refused = refusal.sentence
+        return
     assert exchange.answer is not None
     cited = [exchange.found[citation["number"] - 1] for citation in exchange.answer.citations]
-    return [corpus.is_relevant(question, found.text) for found in cited]
+    asked.cited = [corpus.is_relevant(asked.question, found.text) for found in cited]
 
 
 def report(measured: Measured, source: Vectors) -> list[str]:
     """The figures as lines."""
     answerable = [asked for asked in measured.asked if asked.question.answerable]
-    others = [asked for asked in measured.asked if not asked.question.answerable]
-    times = [each for asked in measured.asked for each in asked.milliseconds]
     documents = len(measured.corpus.documents)
     return [
         f"{measured.corpus.name}: {documents} documents, {measured.passages} passages, {len(measured.asked)} questions;"
         f" vectors of {source.model} ({source.dimensions})",
-        f"  {'':<14}{'nDCG@10':>9}{'recall@10':>11}{'recall@5':>10}{'first':>8}",
-        *(_line(name, [asked.ranked[name] for asked in answerable]) for name in SEARCHES),
-        f"  right citation      {_share([any(asked.cited) for asked in answerable])}",
-        f"  turned away         {_share([not asked.confident for asked in answerable])}",
-        f"  abstention, search  {_share([not asked.confident for asked in others])}",
-        f"  abstention, answer  {_share([not asked.cited for asked in others])}",
-        f"  answered rightly    {_share([asked.right for asked in measured.asked])}; {_by_kind(measured.asked)}",
-        *(f"    wrong: {_name(asked.question)}" for asked in measured.asked if not asked.right),
-        f"  leaks               {sum(asked.leaks for asked in measured.asked)}",
-        f"  search p50 / p99    {percentile(times, 50):.1f} / {percentile(times, 99):.1f} ms",
+        *(f"  {note}" for note in measured.corpus.notes),
+        *(f"  not searched: {note}" for note in shortened(measured.unread)),
+        *(_found(answerable) if answerable else ["  no question that these documents should answer"]),
+        *_told([asked for asked in measured.asked if not asked.question.answerable]),
+        *(_asked(measured.asked) if measured.asked else []),
         f"  ingest              {documents / measured.seconds:.1f} documents, "
         f"{measured.passages / measured.seconds:.0f} passages a second",
+    ]
+
+
+def _found(answerable: Sequence[Asked]) -> list[str]:
+    """How well passages are found and cited, and where right citations are lost."""
+    lost = Counter(asked.lost for asked in answerable if not asked.right)
+    return [
+        f"  {'':<14}{'nDCG@10':>9}{'recall@10':>11}{'recall@5':>10}{'first':>8}",
+        *(_line(name, [asked.ranked[name] for asked in answerable]) for name in SEARCHES),
+        f"  right passage given {_share([any(asked.given) for asked in answerable])}, among the passages of an answer",
+        f"  turned away         {_share([not asked.confident for asked in answerable])}",
+        f"  right citation      {_share([any(asked.cited) for asked in answerable])}",
+        *(f"    lost, {name}: {lost[name]}" for name in LOSSES if lost[name]),
+    ]
+
+
+def _told(others: Sequence[Asked]) -> list[str]:
+    return [
+        f"  abstention, search  {_share([not asked.confident for asked in others])}",
+        f"  abstention, answer  {_share([not asked.cited for asked in others])}",
+    ]
+
+
+def _asked(asked: Sequence[Asked]) -> list[str]:
+    """All questions together: what came of them, leaks and times."""
+    times = [milliseconds for each in asked for milliseconds in each.milliseconds]
+    return [
+        f"  answered rightly    {_share([each.right for each in asked])}; {_by_kind(asked)}",
+        *(f"    wrong: {_name(each.question)}" for each in asked if not each.right),
+        *(f"    not asked: {_name(each.question)}: {each.refused}" for each in asked if each.refused),
+        f"  leaks               {sum(each.leaks for each in asked)}",
+        f"  search p50 / p99    {percentile(times, 50):.1f} / {percentile(times, 99):.1f} ms",
     ]
 
 

@@ -156,11 +156,12 @@ async def _recall(store: Store, asked: list[list[float]]) -> None:
         vector = HalfVector(asked[len(shares)])
         async with held.transaction():
             await held.execute("SET LOCAL enable_indexscan = off")
-            exact = {row["id"] for row in await (await held.execute(NEAREST, [vector])).fetchall()}
+            # never prepared: a plan that the server has kept would be that of the other way
+            exact = {row["id"] for row in await (await held.execute(NEAREST, [vector], prepare=False)).fetchall()}
         async with held.transaction():
             await held.execute("SELECT set_config('hnsw.ef_search', %s, true)", [str(reach)])
             started = time.perf_counter()
-            near = {row["id"] for row in await (await held.execute(NEAREST, [vector])).fetchall()}
+            near = {row["id"] for row in await (await held.execute(NEAREST, [vector], prepare=False)).fetchall()}
             times.append((time.perf_counter() - started) * 1000)
         shares.append(len(exact & near) / 10)
     print(

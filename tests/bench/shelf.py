@@ -54,6 +54,8 @@ def product(vectors: Vectors, **settings: str) -> Iterator[None]:
 
 def make_department(slug: str) -> tuple[Department, User]:
     """A department with a key and a store, and its admin, in a company of its own."""
+    from django.utils.text import slugify
+
     from chatgrid.accounts.models import User
     from departments.models import Department, Membership, Organization
     from departments.roles import DepartmentRole
@@ -61,7 +63,8 @@ def make_department(slug: str) -> tuple[Department, User]:
 
     mark = secrets.token_hex(4)
     company = Organization.objects.create(slug=f"bench-{mark}", name="Bench")
-    made = Department.objects.create(organization=company, slug=slug, name=slug)
+    # a folder may have any name
+    made = Department.objects.create(organization=company, slug=slugify(slug)[:40] or "department", name=slug[:100])
     give_key(made)
     give_store(made)
     person = User.objects.create_user(f"bench@{mark}.example", secrets.token_hex(8), name="Bench", organization=company)
@@ -69,10 +72,11 @@ def make_department(slug: str) -> tuple[Department, User]:
     return Department.objects.select_related("organization").get(pk=made.pk), person
 
 
-async def fill(department: Department, person: User, files: Sequence[tuple[str, bytes]]) -> None:
-    """Uploads files (name, content) and reads them, a few at a time."""
+async def fill(department: Department, person: User, files: Sequence[tuple[str, bytes]]) -> list[str]:
+    """Uploads files (name, content) and reads them, a few at a time; a sentence for each that is not searched."""
     turn = asyncio.Semaphore(READERS)
-    await asyncio.gather(*(_add(department, person, name, content, turn) for name, content in files))
+    problems = await asyncio.gather(*(_add(department, person, name, content, turn) for name, content in files))
+    return [problem for problem in problems if problem]
 
 
 async def texts_of(store: Store) -> list[str]:
@@ -82,14 +86,24 @@ async def texts_of(store: Store) -> list[str]:
     return [row["text"] for row in rows]
 
 
-async def _add(department: Department, person: User, name: str, content: bytes, turn: asyncio.Semaphore) -> None:
+async def _add(department: Department, person: User, name: str, content: bytes, turn: asyncio.Semaphore) -> str:
+    """Why the file is not searched, in words; nothing where it is."""
     from django.core.files.uploadedfile import SimpleUploadedFile
 
-    from departments.documents.ingest import accept_upload, ingest_version
+    from departments.documents.ingest import UploadRefused, accept_upload, ingest_version
+    from departments.documents.store import open_store
 
     async with turn:
-        upload = await accept_upload(department, person, name, SimpleUploadedFile(name, content))
+        try:
+            upload = await accept_upload(department, person, name, SimpleUploadedFile(name, content))
+        except UploadRefused as refused:
+            return f"{name}: {refused.sentence}"
+        if upload.is_duplicate:
+            return f"{name}: the same content as {upload.version.filename}."
         await ingest_version(department, upload.version.id)
+        async with open_store(department) as store:
+            version = await store.get_version(upload.version.id)
+    return "" if version and version.state == "live" else f"{name}: {version.sentence if version else 'it is gone.'}"
 
 
 def _start(stack: Stack, data: str) -> None:

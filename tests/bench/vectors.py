@@ -19,6 +19,10 @@ TOGETHER = 64  # texts of one request
 PATIENCE = 600.0  # seconds: a model on a shared processor is slow
 
 
+class Unreachable(Exception):
+    """The embedding server does not answer as one; the message says what came."""
+
+
 @dataclass(frozen=True)
 class Vectors:
     """A source of vectors: the model's name, the length of a vector, and the function (texts, dimensions)."""
@@ -36,7 +40,16 @@ def simulated() -> Vectors:
 
 
 def served(url: str, model: str | None = None) -> Vectors:
-    """Those of the server at `url` (ending in /v1), of `model` or the first that it lists."""
+    """Those of the server at `url` (ending in /v1), of `model` or the first that it lists. Raises Unreachable."""
+    try:
+        return _served(url.rstrip("/"), model)
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, LookupError, TypeError) as error:
+        raise Unreachable(
+            f"No embedding server answers at {url} ({error!r}). Start it, or check the address."
+        ) from None
+
+
+def _served(url: str, model: str | None) -> Vectors:
     named = model or str(httpx2.get(f"{url}/models", timeout=10).raise_for_status().json()["data"][0]["id"])
 
     def embed(texts: Sequence[str], _: int) -> NDArray[np.float32]:
