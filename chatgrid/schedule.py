@@ -44,6 +44,7 @@ ROUTES: dict[str, dict[str, str]] = {
     "departments.keys.tasks.advance_rotation": {"queue": Queue.ROTATION},
     "departments.keys.tasks.tick_rotations": {"queue": Queue.ROTATION},
     "departments.keys.tasks.check_projects": {"queue": Queue.ROTATION},
+    "departments.keys.tasks.check_new_projects": {"queue": Queue.ROTATION},
     "departments.keys.tasks.compare_usage": {"queue": Queue.ROTATION},
     "departments.keys.tasks.repair_finding": {"queue": Queue.ROTATION},
     "departments.keys.tasks.adopt_project": {"queue": Queue.ROTATION},
@@ -59,8 +60,8 @@ ROUTES: dict[str, dict[str, str]] = {
 SCHEDULE: dict[str, dict[str, Any]] = {
     "look whether every control holds: the tiles of IT's home page (controls 1 to 8)": {
         "task": "chatgrid.console.tasks.prove_controls",
-        "schedule": 60.0,  # what is due by its own time
-        "options": {"expires": 60},
+        "schedule": 20.0,  # what is due by its own time
+        "options": {"expires": 20},
     },
     "compare what OpenAI counted with the record: a leaked key shows (controls 3 and 5)": {
         "task": "departments.keys.tasks.compare_usage",
@@ -87,6 +88,12 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": 3600.0,  # what is due by its own time
         "options": {"expires": 3600},
     },
+    "verify a record that nobody has verified yet (control 5)": {
+        "task": "audit.tasks.verify_nightly",
+        "schedule": 15.0,
+        "kwargs": {"first": True},
+        "options": {"expires": 15},
+    },
     "delete conversations whose retention is over (control 5)": {
         "task": "chatgrid.chat.tasks.expire_conversations",
         "schedule": 6 * 3600.0,
@@ -101,6 +108,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "task": "departments.keys.tasks.check_projects",
         "schedule": 3600.0,
         "options": {"expires": 3600},
+    },
+    "compare a project that is new, so that its tile need not wait for the hour (control 3)": {
+        "task": "departments.keys.tasks.check_new_projects",
+        "schedule": 15.0,
+        "options": {"expires": 15},
     },
     "settle calls whose process died (control 6)": {
         "task": "departments.calls.tasks.settle_lost_calls",

@@ -35,7 +35,7 @@ def live_page(request: HttpRequest) -> HttpResponse:
         "running": live.running(viewer),
         "running_number": live.count_running(viewer),
         "tokens": live.tokens_by_minute(viewer),
-        "errors": live.provider_errors(viewer),
+        "broken_off": live.provider_errors(viewer),
         "waiting": live.waiting(),
         "departments": page,
         "longest_reason": LONGEST_REASON,

@@ -1,6 +1,8 @@
 """Makes the checks that are due and keeps their results: one row for each organization and check.
 
-A check that fails to run is a result too: the tile is red and says so, the log has the trace, and the others go on.
+Rules:
+- A check that fails to run is a result too: the tile is red and says so, the log has the trace, and the others go on.
+- What could not be said at first (a project just made, a seal not yet due) is looked at again soon, for `SETTLING`.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.utils import timezone
@@ -21,6 +23,8 @@ from chatgrid.console.proofs import CHECKS, Check, Evidence, state_of
 from departments.models import Organization
 
 State = ControlProof.State
+SETTLING = timedelta(minutes=15)
+
 logger = logging.getLogger(__name__)
 
 
@@ -63,8 +67,15 @@ def _due(check: Check, organizations: Iterable[Organization]) -> Iterator[Organi
     rows = {row.organization_id: row for row in ControlProof.objects.filter(check_name=check.name)}
     for organization in organizations:
         row = rows.get(organization.pk)
-        if row is None or row.checked_at is None or row.is_awaited or timezone.now() - row.checked_at >= check.every:
+        if row is None or row.is_awaited or _is_due(row, check):
             yield organization
+
+
+def _is_due(row: ControlProof, check: Check) -> bool:
+    now = timezone.now()
+    if row.checked_at is None or now - row.checked_at >= check.every:
+        return True
+    return row.state == State.OPEN and now - row.since < SETTLING
 
 
 def _prove(check: Check, organizations: list[Organization]) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from audit.events import Event
@@ -71,14 +72,21 @@ def check_all() -> int:
     for department in Department.objects.filter(is_active=True, project=None).select_related("organization"):
         if has_admin_api(provider_of(department)):
             project_row(department)
-    for row in ProviderProject.objects.filter(state=ProviderProject.State.READY).select_related(
-        "department__organization"
-    ):
+    _check_each(ProviderProject.objects.all())
+    return Finding.objects.filter(closed_at=None).count()
+
+
+def check_new() -> None:
+    """Projects that were made ready and never compared: nobody waits for the hour to know that a new one is right."""
+    _check_each(ProviderProject.objects.filter(checked_at=None))
+
+
+def _check_each(rows: QuerySet[ProviderProject]) -> None:
+    for row in rows.filter(state=ProviderProject.State.READY).select_related("department__organization"):
         try:
             check(row.department)
         except (ProvisioningStopped, VaultError) as error:
             logger.warning("the project of department %s could not be checked: %s", row.department_id, error)
-    return Finding.objects.filter(closed_at=None).count()
 
 
 def check(department: Department) -> list[Finding] | Unmanaged:

@@ -39,6 +39,12 @@ def check_projects() -> None:
     drift.check_all()
 
 
+@shared_task(name="departments.keys.tasks.check_new_projects")
+def check_new_projects() -> None:
+    """The same for those that were never compared."""
+    drift.check_new()
+
+
 @shared_task(name="departments.keys.tasks.repair_finding")
 def repair_finding(finding_id: str, by: str | None = None, by_name: str = "") -> None:
     """Put one finding right. Where that does not work, the finding says why."""

@@ -115,6 +115,7 @@ class StoreFilter(admin.SimpleListFilter):
 @admin.register(Department, site=site)
 class DepartmentAdmin(ConsoleAdmin):
     form = DepartmentForm
+    ordering = ("name",)
     list_display = ("name", "slug", "is_active", "store", "key_state", "member_count", "model")
     list_filter = ("is_active", StoreFilter)
     search_fields = ("name", "slug")

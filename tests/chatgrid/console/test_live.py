@@ -126,6 +126,7 @@ async def test_the_page_counts_tokens_errors_and_what_waits(company: Company, ot
         record(Entry(event=Event.CALL_ANSWERED, details={"reason": f"silent-{tokens}"}, **entry))
     under_way(company, lease_until=now - timedelta(seconds=1))  # its process died: nothing is being written
     page = (await (await signed_in(company.ivan)).get(LIVE)).content.decode()
+    assert "<title>Live · ChatGrid</title>" in page
     assert "900 tokens in all" in page
     assert "silent-900 (HR)" in page
     assert "7777" not in page.replace(",", "")

@@ -129,6 +129,24 @@ def test_the_clock_makes_what_is_due_and_nothing_twice(company: Company, monkeyp
     assert looked.count(str(company.organization)) == 3
 
 
+def test_what_could_not_be_said_at_first_is_looked_at_again_soon_and_not_for_ever(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def look(organization: object) -> list[Evidence]:
+        looked.append(str(organization))
+        return [Evidence("Not compared yet", holds=None)]
+
+    monkeypatch.setattr(prove, "CHECKS", {"stores": replace(CHECKS["stores"], look=look)})
+    for _ in range(3):
+        prove.prove_due()
+    assert looked.count(str(company.organization)) == 3
+    ControlProof.objects.filter(organization=company.organization).update(since=timezone.now() - prove.SETTLING)
+    prove.prove_due()
+    assert looked.count(str(company.organization)) == 3
+
+
 def test_a_check_that_breaks_is_red_and_the_others_are_made(
     company: Company, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -354,6 +354,17 @@ def test_the_hourly_task_checks_every_project_and_one_failure_stops_no_other(
     assert [finding.kind for finding in open_kinds.filter(department=other_company.hr)] == ["tools"]
 
 
+def test_a_new_project_is_compared_at_once_and_then_by_the_hour(openai: OpenAICompany, row: ProviderProject) -> None:
+    ProviderProject.objects.filter(pk=row.pk).update(checked_at=None)
+    tasks.check_new_projects()
+    row.refresh_from_db()
+    first = row.checked_at
+    assert first is not None
+    tasks.check_new_projects()
+    row.refresh_from_db()
+    assert row.checked_at == first
+
+
 def test_without_an_admin_key_there_is_a_sentence(other_company: Company, provider: Provider) -> None:
     answer = drift.check(other_company.hr)
     assert not isinstance(answer, list)
