@@ -202,17 +202,20 @@ async def ingest_version(department: Department, version_id: UUID) -> None:
     """
     async with open_store(department) as store:
         claim = await store.claim(version_id)
-        try:
-            if claim is not None:
-                async with heartbeat(store, claim):
-                    await _work(store, claim)
-        except ClaimLost:
-            logger.info("document version %s was taken over, cancelled or deleted", version_id)
-        except StoreDown:
-            if claim is not None:
-                await give_back(store, claim)
-            raise
+        if claim is not None:
+            await _work_while_claimed(store, claim)
         await publish_due(store)
+
+
+async def _work_while_claimed(store: Store, claim: Claim) -> None:
+    try:
+        async with heartbeat(store, claim):
+            await _work(store, claim)
+    except ClaimLost:
+        logger.info("document version %s was taken over, cancelled or deleted", claim.version.id)
+    except StoreDown:
+        await give_back(store, claim)
+        raise
 
 
 async def _work(store: Store, claim: Claim) -> None:

@@ -25,8 +25,22 @@ from django.core.files.uploadedfile import UploadedFile
 from departments.documents.models import DocumentSource
 
 PIECE = 1 << 20
+LISTED_AT_ONCE = 1000  # objects in one answer of a bucket; it allows no more
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a named pipe must not hold us
+
+
+UNCHANGED = "Nothing was changed. Ask IT to look at it."
+CHANGING = "It changed while it was read. It is taken at the next look, when nobody writes to it."
+# what a bucket answers, in words; the SDK's other names stand as they are
+REFUSALS = {
+    "AccessDenied": "we have no right to read it",
+    "403": "we have no right to read it",
+    "NoSuchBucket": "there is no such bucket",
+    "NoSuchKey": "it is not there any more",
+    "InvalidAccessKeyId": "our credentials are not known there",
+    "ExpiredToken": "our credentials have expired",
+}
 
 
 class PlaceDown(Exception):
@@ -69,6 +83,8 @@ def fetched(place: Place, entry: Entry) -> Iterator[UploadedFile[Any]]:
     with tempfile.TemporaryFile(prefix="chatgrid-") as target:
         place.read(entry, target)
         size = target.tell()
+        if size != entry.bytes:
+            raise PlaceDown(CHANGING)
         target.seek(0)
         yield UploadedFile(target, PurePosixPath(entry.path).name, size=size)
 
@@ -85,7 +101,9 @@ class Folder:
             with self._opened() as top:
                 yield from _walk(top, "")
         except OSError as error:
-            raise PlaceDown(f"The folder cannot be read ({error.strerror}). Ask IT to look at it.") from error
+            raise PlaceDown(
+                f"The folder cannot be read ({error.strerror}). Nothing was changed. Ask IT to look at it."
+            ) from error
 
     def read(self, entry: Entry, target: IO[bytes]) -> None:
         *folders, name = entry.path.split("/")
@@ -93,8 +111,7 @@ class Folder:
             with self._opened(folders) as folder, os.fdopen(os.open(name, FILE_FLAGS, dir_fd=folder), "rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise PlaceDown("It is no plain file.")
-                while piece := file.read(PIECE):
-                    target.write(piece)
+                _copy(file, target, entry.bytes)
         except OSError as error:
             raise PlaceDown(f"It cannot be read ({error.strerror}).") from error
 
@@ -120,15 +137,41 @@ def _walk(folder: int, above: str) -> Iterator[Entry]:
         names = sorted(each.name for each in found if not each.name.startswith("."))
     for name in names:
         path = f"{above}{name}"
-        about = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        try:
+            about = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            continue  # it went while we looked: the next run sees the same
         if stat.S_ISREG(about.st_mode):
             yield Entry(path, about.st_size, f"{about.st_size}-{about.st_mtime_ns}")
         elif stat.S_ISDIR(about.st_mode):
-            deeper = os.open(name, FOLDER_FLAGS, dir_fd=folder)
-            try:
-                yield from _walk(deeper, f"{path}/")
-            finally:
-                os.close(deeper)
+            yield from _walk_below(folder, name, path)
+
+
+def _walk_below(folder: int, name: str, path: str) -> Iterator[Entry]:
+    """A folder in a folder. Where it cannot be read the whole run ends: its files must not be taken for gone."""
+    try:
+        deeper = os.open(name, FOLDER_FLAGS, dir_fd=folder)
+    except OSError as error:
+        raise PlaceDown(f"The folder {path} cannot be read ({error.strerror}). {UNCHANGED}") from error
+    try:
+        yield from _walk(deeper, f"{path}/")
+    finally:
+        os.close(deeper)
+
+
+def _copy(source: Any, target: IO[bytes], expected: int) -> None:
+    """Piece by piece, and one byte more than expected at most: a file that grows must not fill the disk."""
+    left = expected + 1
+    while left > 0 and (piece := source.read(min(PIECE, left))):
+        target.write(piece)
+        left -= len(piece)
+
+
+def _refusal(error: Exception) -> str:
+    """Why a bucket did not answer, from what the SDK's errors carry."""
+    answer = getattr(error, "response", None) or {}
+    code = str(answer.get("Error", {}).get("Code", "")) or type(error).__name__
+    return REFUSALS.get(code, code)
 
 
 class Bucket:
@@ -142,19 +185,20 @@ class Bucket:
 
     def entries(self) -> Iterator[Entry]:
         try:
-            for found in self._storage.bucket.objects.filter(Prefix=self._prefix):
+            for found in self._storage.bucket.objects.filter(Prefix=self._prefix).page_size(LISTED_AT_ONCE):
                 path = found.key.removeprefix(self._prefix)
                 if path and not path.endswith("/") and not any(part.startswith(".") for part in path.split("/")):
                     yield Entry(path, found.size, found.e_tag.strip('"'))
         except Exception as error:
             # the SDK's own errors, which this package may not import; whoever looks at the run sees the sentence
-            raise PlaceDown(f"The bucket cannot be read ({type(error).__name__}). Ask IT to look at it.") from error
+            raise PlaceDown(
+                f"The bucket cannot be read: {_refusal(error)}. Nothing was changed. Ask IT to look at it."
+            ) from error
 
     def read(self, entry: Entry, target: IO[bytes]) -> None:
         try:
             with closing(self._storage.bucket.Object(self._prefix + entry.path).get()["Body"]) as body:
-                while piece := body.read(PIECE):
-                    target.write(piece)
+                _copy(body, target, entry.bytes)
         except Exception as error:
             # as above: one file's line among the run's problems
-            raise PlaceDown(f"It cannot be read ({type(error).__name__}).") from error
+            raise PlaceDown(f"It cannot be read: {_refusal(error)}.") from error

@@ -7,13 +7,15 @@ Rules:
   not mounted looks just like that.
 - A file goes the way of every upload: the same limits, quota, record and queue. What it costs is booked on the source.
 - A document that somebody deleted in ChatGrid comes back only when its file changes.
+- A file that was renamed or moved keeps its document. So does content that lies there under another name as well: a
+  document is deleted when the last of its files is gone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import PurePosixPath
@@ -31,6 +33,8 @@ from departments.documents.deletion import delete_document
 from departments.documents.events import of_department
 from departments.documents.ingest import NOTHING_TO_REPLACE, TOO_LARGE, Upload, UploadRefused, accept_upload
 from departments.documents.models import DocumentSource, SourceRun
+from departments.documents.names import clean_filename, clean_folder
+from departments.documents.originals import digest_of
 from departments.documents.places import Entry, Place, PlaceDown, fetched, place_of
 from departments.documents.store import Store, StoreDown, open_store
 from departments.http import Person
@@ -48,6 +52,11 @@ REMEMBER = """
     INSERT INTO source_file (source_id, path, fingerprint, document_id) VALUES (%s, %s, %s, %s)
     ON CONFLICT (source_id, path)
     DO UPDATE SET fingerprint = excluded.fingerprint, document_id = excluded.document_id
+"""
+# the newest version bears the name that its file has now
+RENAME = """
+    UPDATE version SET filename = %(filename)s, folder = %(folder)s
+    WHERE id = (SELECT latest_id FROM shown_document WHERE id = %(id)s)
 """
 FORGET = "DELETE FROM source_file WHERE source_id = %s AND path = ANY(%s)"
 
@@ -82,7 +91,7 @@ class Work:
     store: Store
     place: Place
     run: SourceRun
-    known: Mapping[str, Known]
+    known: dict[str, Known]
     entries: dict[str, Entry] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
@@ -94,6 +103,15 @@ class Work:
     @property
     def is_late(self) -> bool:
         return time.monotonic() - self.started > RUN_SECONDS
+
+    def changed(self) -> list[Entry]:
+        """Files that are new or not as the last run knew them."""
+        known = {path: each.fingerprint for path, each in self.known.items()}
+        return [entry for path, entry in self.entries.items() if known.get(path) != entry.fingerprint]
+
+    def gone(self) -> list[str]:
+        """Paths that the last run knew and that are not there any more."""
+        return [path for path in self.known if path not in self.entries]
 
     def failed(self, path: str, sentence: str) -> None:
         self.run.failed += 1
@@ -135,14 +153,18 @@ async def _synchronise(source: DocumentSource, run: SourceRun) -> bool:
         work = Work(source, source.department, store, place, run, await _known(store, source))
         work.entries = {entry.path: entry for entry in await asyncio.to_thread(lambda: list(place.entries()))}
         run.seen = len(work.entries)
+        await _follow_moved(work)
         await _remove_vanished(work)
-        for path, entry in work.entries.items():
-            known = work.known.get(path)
-            if known is None or known.fingerprint != entry.fingerprint:
-                if work.is_late:
-                    run.sentence = run.sentence or GOES_ON
-                    return True
-                await _take_file(work, entry, known)
+        return await _take_changed(work)
+
+
+async def _take_changed(work: Work) -> bool:
+    """Uploads what is new or another than before; whether the time ran out before all was."""
+    for entry in work.changed():
+        if work.is_late:
+            work.run.sentence = work.run.sentence or GOES_ON
+            return True
+        await _take_file(work, entry, work.known.get(entry.path))
     return False
 
 
@@ -171,24 +193,74 @@ async def _take_file(work: Work, entry: Entry, known: Known | None) -> None:
 
 
 async def _upload(work: Work, entry: Entry, replaces: UUID | None) -> Upload:
-    path = PurePosixPath(entry.path)
-    folder = "" if path.parent == PurePosixPath() else str(path.parent)
+    folder, name = _split(entry.path)
     context = fetched(work.place, entry)
     content = await asyncio.to_thread(context.__enter__)
     try:
-        return await accept_upload(work.department, work.person, path.name, content, replaces=replaces, folder=folder)
+        return await accept_upload(work.department, work.person, name, content, replaces=replaces, folder=folder)
     except UploadRefused as refused:
         if replaces is None or refused.sentence != NOTHING_TO_REPLACE:
             raise
         content.seek(0)
-        return await accept_upload(work.department, work.person, path.name, content, folder=folder)
+        return await accept_upload(work.department, work.person, name, content, folder=folder)
     finally:
         await asyncio.to_thread(context.__exit__, None, None, None)
 
 
+async def _follow_moved(work: Work) -> None:
+    """Gives the document of a file that is gone to a file with the same content, under whatever name it lies there."""
+    heirs = [
+        entry for path, entry in work.entries.items() if path not in work.known or work.known[path].document_id is None
+    ]
+    for path in work.gone():
+        document_id = work.known[path].document_id
+        heir = await _heir(work, document_id, heirs) if document_id and heirs else None
+        if document_id and heir:
+            heirs.remove(heir)
+            await _hand_over(work, path, document_id, heir)
+
+
+async def _heir(work: Work, document_id: UUID, entries: Sequence[Entry]) -> Entry | None:
+    """The first file with exactly the content of a document's newest version."""
+    found = await work.store.get_documents([document_id])
+    for entry in entries:
+        if found and entry.bytes == found[0].latest.bytes and await _digest(work, entry) == found[0].latest.sha256:
+            return entry
+    return None
+
+
+async def _digest(work: Work, entry: Entry) -> str:
+    def read() -> str:
+        with fetched(work.place, entry) as content:
+            return digest_of(content)
+
+    try:
+        return await asyncio.to_thread(read)
+    except PlaceDown:
+        return ""  # the file is taken like any other, and its problem told, in its turn
+
+
+async def _hand_over(work: Work, path: str, document_id: UUID, heir: Entry) -> None:
+    folder, name = _split(heir.path)
+    names = {"id": document_id, "filename": clean_filename(name), "folder": clean_folder(folder)}
+    async with work.store.connection() as held, held.transaction():
+        await held.execute(RENAME, names)
+        await held.execute(FORGET, [work.source.pk, [path]])
+        await held.execute(REMEMBER, [work.source.pk, heir.path, heir.fingerprint, document_id])
+    del work.known[path]
+    work.known[heir.path] = Known(heir.fingerprint, document_id)
+    work.run.changed += 1
+
+
+def _split(path: str) -> tuple[str, str]:
+    """Folder and name of a path inside a place."""
+    parts = PurePosixPath(path)
+    return "" if parts.parent == PurePosixPath() else str(parts.parent), parts.name
+
+
 async def _remove_vanished(work: Work) -> None:
     """Deletes what is gone from the place, unless that is so much that a person should say so first."""
-    gone = [path for path in work.known if path not in work.entries]
+    gone = work.gone()
     owned = [path for path in gone if work.known[path].document_id]
     allowed = max(FEW, int(SHARE * len(work.known))) if work.entries else 0
     if len(owned) > max(allowed, work.source.may_delete):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import secrets
+import signal
+import threading
 
 import psycopg
 import pytest
@@ -17,6 +21,7 @@ from audit.models import AuditEvent
 from departments.documents import provision, schema
 from departments.documents.credentials import Credential, credential_name, parse_credential
 from departments.documents.listing import count_due
+from departments.documents.logins import end_sessions, let_in, logins_of, sessions_of
 from departments.documents.provision import ProvisioningImpossible, delete_store, provision_store
 from departments.documents.records import State
 from departments.documents.store import NoStore, StoreDown, open_store
@@ -220,3 +225,41 @@ async def test_until_a_store_is_upgraded_people_get_a_sentence(
         with pytest.raises(StoreDown) as down:
             await count_due(store)
     assert "being upgraded" in down.value.sentence
+
+
+def session_of_second_login(department: Department) -> psycopg.Connection[tuple[object, ...]]:
+    """A session of a store's other login, as one that was opened before an exchange of the password."""
+    owner, second = logins_of(department.store_name)
+    password = Secret(secrets.token_hex(16))
+    with provision.server_of(department) as server:
+        let_in(server, owner, second, password)
+    place = conninfo_to_dict(credential_of(department).conninfo()) | {"user": second, "password": password.reveal()}
+    return psycopg.connect(make_conninfo(**place), autocommit=True)
+
+
+def test_a_session_has_ended_when_it_is_said_to_have(company: Company) -> None:
+    provision_store(company.hr)
+    _, second = logins_of(company.hr.store_name)
+    inside = session_of_second_login(company.hr)
+    pid = inside.info.backend_pid
+    os.kill(pid, signal.SIGSTOP)  # it cannot end before it goes on
+    going_on = threading.Timer(0.7, os.kill, (pid, signal.SIGCONT))
+    going_on.start()
+    try:
+        with provision.server_of(company.hr) as server:
+            end_sessions(server, second)
+            assert sessions_of(server, second) == 0
+    finally:
+        going_on.join()
+
+
+def test_a_store_is_deleted_while_its_second_login_is_at_work_in_it(company: Company) -> None:
+    provision_store(company.hr)
+    inside = session_of_second_login(company.hr)
+    inside.execute("CREATE TABLE worn AS SELECT n FROM generate_series(1, 200000) AS n")
+    inside.pgconn.send_query(b"VACUUM (FULL) worn")  # in the middle of work when it is told to go
+    assert delete_store(company.hr).database == company.hr.store_name
+    with pytest.raises(psycopg.OperationalError):
+        inside.execute("SELECT 1")
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(inside.info.dsn, password=inside.info.password)

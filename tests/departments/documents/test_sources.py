@@ -19,6 +19,7 @@ from audit.models import AuditEvent
 from departments.documents import tasks
 from departments.documents.deletion import delete_document
 from departments.documents.models import DocumentSource, SourceRun
+from departments.documents.places import Bucket, _refusal
 from departments.documents.sources import due_sources, synchronise
 from departments.documents.store import open_store
 from departments.loop import run
@@ -45,6 +46,18 @@ def share(tmp_path: Path, settings: Any) -> Path:
     (tmp_path / "secret.md").write_text("# Password\n\nhunter")
     settings.SOURCE_FOLDERS = {f"share-{secrets.token_hex(4)}": str(folder)}
     return folder
+
+
+@pytest.fixture
+def bucket(cloud: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A bucket that the operator opened, under a name of its own."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    made = boto3.resource("s3", endpoint_url=cloud, region_name="us-east-1").create_bucket(
+        Bucket=f"share-{secrets.token_hex(4)}"
+    )
+    settings.SOURCE_BUCKETS = {made.name: {"bucket_name": made.name, "endpoint_url": cloud, "region_name": "us-east-1"}}
+    return made
 
 
 def source_of(department: Department, kind: str = "folder", path: str = "policies") -> DocumentSource:
@@ -93,14 +106,7 @@ async def test_what_is_new_changed_and_gone_in_a_folder_is_so_in_the_department(
     assert uploaded.actor_name == "Source: Policies"
 
 
-async def test_a_bucket_s_prefix_is_synchronised_and_its_neighbour_is_not(
-    hr: Department, cloud: str, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    s3 = boto3.resource("s3", endpoint_url=cloud, region_name="us-east-1")
-    bucket = s3.create_bucket(Bucket=f"share-{secrets.token_hex(4)}")
-    settings.SOURCE_BUCKETS = {"share": {"bucket_name": bucket.name, "endpoint_url": cloud, "region_name": "us-east-1"}}
+async def test_a_bucket_s_prefix_is_synchronised_and_its_neighbour_is_not(hr: Department, bucket: Any) -> None:
     source = source_of(hr, "bucket")
     bucket.put_object(Key="policies/2026/leave.md", Body=LEAVE.encode())
     bucket.put_object(Key="policies/", Body=b"")
@@ -300,3 +306,128 @@ async def test_another_departments_source_is_not_there(company: Company, hr: Dep
     assert (await client.post(address, {"act": "pause"})).status_code == 404
     source.refresh_from_db()
     assert source.is_active
+
+
+async def test_a_file_that_was_renamed_or_moved_keeps_its_document(hr: Department, share: Path) -> None:
+    source = source_of(hr)
+    (share / "policies" / "leave.md").write_text(LEAVE)
+    (share / "policies" / "travel.md").write_text(TRAVEL)
+    await look(source)
+    before = await execute(hr, "SELECT id, document_id FROM version ORDER BY id")
+    (share / "policies" / "old").mkdir()
+    (share / "policies" / "leave.md").rename(share / "policies" / "old" / "holidays.md")
+    assert numbers(await look(source)) == (0, 1, 0, 0)
+    assert await execute(hr, "SELECT id, document_id FROM version ORDER BY id") == before
+    [renamed] = await execute(hr, "SELECT filename, folder FROM version WHERE folder <> ''")
+    assert renamed == {"filename": "holidays.md", "folder": "old"}
+    assert numbers(await look(source)) == (0, 0, 0, 0)
+    # and from then on it is that file's: another content is its next version
+    (share / "policies" / "old" / "holidays.md").write_text(LEAVE.replace("five", "six"))
+    assert numbers(await look(source)) == (0, 1, 0, 0)
+    assert len(await execute(hr, "SELECT id FROM document")) == 2
+
+
+async def test_another_file_of_the_same_size_is_no_renamed_one(hr: Department, share: Path) -> None:
+    source = source_of(hr)
+    (share / "policies" / "a.md").write_text(LEAVE)
+    await look(source)
+    about = (share / "policies" / "a.md").stat()
+    (share / "policies" / "a.md").unlink()
+    other = share / "policies" / "b.md"
+    other.write_text(LEAVE.replace("five", "nine"))
+    os.utime(other, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert numbers(await look(source)) == (1, 0, 1, 0)
+
+
+async def test_content_under_two_names_stays_until_both_are_gone(hr: Department, share: Path) -> None:
+    source = source_of(hr)
+    for name in ("a.md", "b.md"):
+        (share / "policies" / name).write_text(LEAVE)
+    assert numbers(await look(source)) == (1, 0, 0, 0)
+    [first] = await names(hr)
+    (share / "policies" / first).unlink()
+    assert numbers(await look(source)) == (0, 1, 0, 0)
+    assert await names(hr) == [first]  # as a document it is the same
+    assert [row["filename"] for row in await execute(hr, "SELECT filename FROM version")] == [
+        name for name in ("a.md", "b.md") if name != first
+    ]
+    for path in (share / "policies").iterdir():
+        path.write_text("another text than before, which is taken as its next version")
+    assert numbers(await look(source)) == (0, 1, 0, 0)
+
+
+@pytest.mark.parametrize("change", ["shrinks", "grows without end"])
+async def test_a_file_that_changes_while_it_is_read_is_taken_at_the_next_look(
+    hr: Department, share: Path, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = source_of(hr)
+    target = share / "policies" / "leave.md"
+    target.write_text(LEAVE)
+
+    from departments.documents import sources
+
+    upload_one = sources._upload
+
+    async def changed_first(*arguments: Any) -> Any:
+        target.write_text(LEAVE[:20] if change == "shrinks" else LEAVE * 50_000)
+        return await upload_one(*arguments)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(sources, "_upload", changed_first)
+        done = await look(source)
+    assert numbers(done) == (0, 0, 0, 1)
+    assert "changed while it was read" in done.problems[0]["sentence"]
+    target.write_text(LEAVE)
+    assert numbers(await look(source)) == (1, 0, 0, 0)
+
+
+async def test_a_folder_that_cannot_be_opened_is_named_and_its_files_are_not_taken_for_gone(
+    hr: Department, share: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = source_of(hr)
+    (share / "policies" / "2026").mkdir()
+    (share / "policies" / "2026" / "leave.md").write_text(LEAVE)
+    (share / "policies" / "travel.md").write_text(TRAVEL)
+    await look(source)
+    opening = os.open
+
+    def denied(path: Any, *rest: Any, **more: Any) -> int:
+        if path == "2026":
+            raise PermissionError(13, "Permission denied")
+        return opening(path, *rest, **more)
+
+    monkeypatch.setattr("departments.documents.places.os.open", denied)
+    done = await look(source)
+    assert done.sentence.startswith("The folder 2026 cannot be read (Permission denied). Nothing was changed.")
+    assert await names(hr) == ["leave.md", "travel.md"]
+
+
+async def test_a_bucket_that_refuses_says_why(hr: Department, bucket: Any) -> None:
+    bucket.delete()
+    missing = await look(source_of(hr, "bucket"))
+    assert missing.sentence.startswith("The bucket cannot be read: there is no such bucket. Nothing was changed.")
+    denied = Exception("no")
+    denied.response = {"Error": {"Code": "AccessDenied"}}  # type: ignore[attr-defined]
+    assert _refusal(denied) == "we have no right to read it"
+    assert _refusal(TimeoutError()) == "TimeoutError"
+
+
+def test_every_page_of_a_bucket_s_list_is_read(bucket: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(7):
+        bucket.put_object(Key=f"policies/{number}.md", Body=b"text")
+    monkeypatch.setattr("departments.documents.places.LISTED_AT_ONCE", 2)
+    assert len(list(Bucket(settings.SOURCE_BUCKETS[bucket.name], "policies").entries())) == 7
+
+
+async def test_a_prefix_that_is_gone_deletes_nothing_by_itself(hr: Department, bucket: Any) -> None:
+    source = source_of(hr, "bucket")
+    for name, text in (("leave.md", LEAVE), ("travel.md", TRAVEL)):
+        bucket.put_object(Key=f"policies/{name}", Body=text.encode())
+    await look(source)
+    bucket.put_object(Key="policies/travels.md", Body=TRAVEL.encode())  # renamed, as a bucket renames: copy and delete
+    bucket.Object("policies/travel.md").delete()
+    assert numbers(await look(source)) == (0, 1, 0, 0)
+    bucket.objects.all().delete()
+    gone = await look(source)
+    assert "2 of 2 files are gone" in gone.sentence
+    assert len(await names(hr)) == 2
