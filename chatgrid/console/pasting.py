@@ -14,7 +14,6 @@ import logging
 from typing import Any
 
 from django import forms
-from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
@@ -122,9 +121,10 @@ def _taken(request: HttpRequest, shown: Model, subject: Subject, form: forms.For
 @sensitive_variables()
 def _hand_in(request: HttpRequest, shown: Model, subject: Subject, secret: Secret) -> Rotation:
     person = viewer_of(request)
-    with transaction.atomic():
-        rotation = start_pasted(subject, secret, By(person.pk, str(person)), reason=reason_of(request))
-        fingerprint = secret.fingerprint()
-        act = "key pasted" if subject.department else "admin key pasted"
+    fingerprint = secret.fingerprint()
+    act = "key pasted" if subject.department else "admin key pasted"
+
+    def note(rotation: Rotation) -> None:
         record_act(request, shown, act, rotation=str(rotation.pk), fingerprint=fingerprint)
-    return rotation
+
+    return start_pasted(subject, secret, By(person.pk, str(person)), reason=reason_of(request), note=note)

@@ -25,14 +25,17 @@ Rules:
 - Emergency: nothing is drained, the old key goes as soon as the new one is announced. Where no new key can be made, a
   person may confirm that the old one is deleted all the same: an outage is cheaper than a leak.
 - Without an admin key a person pastes the new key and deletes the old one; the machine asks, checks daily and reminds.
+- A pasted key waits in an inbox that bears the rotation's id. The row is there before the key is, and the machine
+  empties the inbox on every way; so no pasted key is left where nobody looks, whichever process dies.
+- Whoever pasted the key that is coming into use has seen it: where that person leaves, another exchange follows.
 - What is unreachable is tried again, with growing pauses; `problem` says on the page what it waits for.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -40,16 +43,16 @@ from django.utils import timezone
 
 from audit.events import Event
 from departments.keys.admin_key import admin_key_document
-from departments.keys.key_people import note_pasted
+from departments.keys.key_people import forget_pasted, note_pasted
 from departments.keys.reader import current_vault, key_document
 from departments.keys.rotation_job import Mode, Result, Step
 from departments.keys.rotation_models import Rotation
-from departments.keys.rotation_parts import unproven
-from departments.keys.rotation_subjects import Subject, What, as_subject
+from departments.keys.rotation_parts import paster_of_current, unproven
+from departments.keys.rotation_subjects import Subject, What, as_subject, subject_of
 from departments.keys.rotation_tell import By, publish, tell
 from departments.keys.rotation_worker import advance, default_tools, tick
 from departments.keys.secret import Secret
-from departments.keys.vaults import TokenReused
+from departments.keys.vaults import TokenReused, VaultError
 from departments.keys.vaults.names import inbox_name
 from departments.models import Department
 
@@ -68,7 +71,11 @@ __all__ = [
     "tick",
 ]
 
+Note = Callable[[Rotation], object]
+
 URGENCY = ("", Mode.PLANNED, Mode.PROMPT, Mode.EMERGENCY)
+TAKES_PASTE = (Step.PLAN, Step.MINT, Step.STAGE)
+PASTING = timedelta(minutes=2)  # above the longest a secret manager takes to store a value
 MODES = {Rotation.Trigger.LEAK: Mode.EMERGENCY, Rotation.Trigger.PERSON_LEFT: Mode.PROMPT}
 UNDER_WAY = "A rotation of this key is under way. Wait for its end, or give it up, then paste again."
 JUST_PASTED = "Another key was pasted a moment ago and is being tried. Wait for its end."
@@ -109,25 +116,26 @@ def start(
     return rotation
 
 
-def start_pasted(target: Department | Subject, key: Secret, by: By, *, reason: str = "") -> Rotation:
-    """The same with a key that a person pasted: it waits in the inbox of the secret manager for the rotator."""
+def start_pasted(
+    target: Department | Subject, key: Secret, by: By, *, reason: str = "", note: Note | None = None
+) -> Rotation:
+    """The same with a key that a person pasted: it waits in the inbox of the secret manager for the rotator.
+
+    `note` runs in the transaction that says who pasted. A VaultError where the key could not be put into the inbox.
+    """
     subject = as_subject(target)
     open_one = subject.open_rotation()
     if open_one is not None and not _takes_paste(open_one):
         raise RotationError(UNDER_WAY)
-    rotation_id = open_one.pk if open_one and open_one.step != Step.PROVE else uuid4()
-    inbox = inbox_name(settings.ENVIRONMENT, rotation_id)
+    if open_one is not None and open_one.step != Step.PROVE:
+        return _join_with_paste(open_one, key, by, reason, note)
+    rotation = _open_for_paste(subject, open_one, by, reason, note)
     try:
-        current_vault().stage(inbox, str(rotation_id), _document(subject, key, str(rotation_id)))
-    except TokenReused:
-        raise RotationError(JUST_PASTED) from None
-    try:
-        with transaction.atomic():
-            note_pasted(subject, by.id)
-            rotation = _open_for_paste(subject, open_one, rotation_id, by, reason)
-            tell(rotation, Event.ROTATION_STARTED, {"trigger": "paste", "reason": reason}, by)
-    except IntegrityError:
-        raise RotationError(JUST_PASTED) from None
+        _into_inbox(rotation, key)
+    except VaultError:
+        _withdraw(rotation, by)
+        raise
+    Rotation.objects.filter(pk=rotation.pk).update(not_before=None)
     transaction.on_commit(lambda: _publish(rotation))
     return rotation
 
@@ -187,7 +195,8 @@ def _join(subject: Subject, mode: str, told: dict[str, Any], by: By | None) -> R
         rotation = subject.rotations().select_for_update().filter(closed_at=None).first()
         if rotation is None:
             return None
-        changes = {name: value for name, value in _hurried(rotation, mode).items() if getattr(rotation, name) != value}
+        wishes = _hurried(rotation, mode, leaver=told["trigger"] == Rotation.Trigger.PERSON_LEFT)
+        changes = {name: value for name, value in wishes.items() if getattr(rotation, name) != value}
         if changes:
             Rotation.objects.filter(pk=rotation.pk).update(**changes, not_before=None)
             tell(rotation, Event.ROTATION_HURRIED, told, by)
@@ -195,9 +204,12 @@ def _join(subject: Subject, mode: str, told: dict[str, Any], by: By | None) -> R
     return rotation
 
 
-def _hurried(rotation: Rotation, mode: str) -> dict[str, str]:
-    """What a wish changes. It comes too late for this rotation where what readers get will not change any more."""
-    decided = rotation.promoted_at or rotation.giving_up or rotation.give_up_asked
+def _hurried(rotation: Rotation, mode: str, leaver: bool) -> dict[str, str]:
+    """What a wish changes. It comes too late for this rotation where what readers get will not change any more.
+
+    Nor does the key that was pasted for it: somebody who leaves may be the one who has seen it.
+    """
+    decided = rotation.promoted_at or rotation.giving_up or rotation.give_up_asked or (leaver and rotation.pasted_by_id)
     wants_another = decided and (mode != Mode.PLANNED or rotation.step == Step.PROVE)
     urgent = max(rotation.mode, mode, key=URGENCY.index)
     return {"mode": urgent, "again": max(rotation.again, mode, key=URGENCY.index) if wants_another else rotation.again}
@@ -206,16 +218,65 @@ def _hurried(rotation: Rotation, mode: str) -> dict[str, str]:
 def _takes_paste(rotation: Rotation) -> bool:
     """A rotation that waits for a paste, cannot make a key, or has only the proof left."""
     stuck = rotation.by_paste or bool(rotation.problem)
-    return rotation.step == Step.PROVE or (rotation.step in {Step.PLAN, Step.MINT, Step.STAGE} and stuck)
+    return rotation.step == Step.PROVE or (rotation.step in TAKES_PASTE and stuck)
 
 
-def _open_for_paste(subject: Subject, open_one: Rotation | None, rotation_id: Any, by: By, reason: str) -> Rotation:
-    if open_one is not None and open_one.pk == rotation_id:
-        Rotation.objects.filter(pk=rotation_id).update(not_before=None, by_paste=True)
-        return open_one
-    duties = _close_for_another(open_one, timezone.now()) if open_one else []
-    told = {"id": rotation_id, "by_paste": True, "reason": reason, "also_prove": duties}
-    return _new(subject, Rotation.Trigger.PASTE, Mode.PROMPT, by, **told)
+def _into_inbox(rotation: Rotation, key: Secret) -> None:
+    """RotationError where another key lies there."""
+    token, subject = str(rotation.pk), subject_of(rotation)
+    try:
+        current_vault().stage(inbox_name(settings.ENVIRONMENT, rotation.pk), token, _document(subject, key, token))
+    except TokenReused:
+        raise RotationError(JUST_PASTED) from None
+
+
+def _join_with_paste(rotation: Rotation, key: Secret, by: By, reason: str, note: Note | None) -> Rotation:
+    """Give a key to the rotation that waits for one. Where it has found another way meanwhile, it empties the inbox."""
+    waiting = Rotation.objects.filter(pk=rotation.pk, step__in=TAKES_PASTE, closed_at=None)
+    with transaction.atomic():
+        if waiting.filter(pasted_by_id=None).update(pasted_by_id=by.id):
+            note_pasted(subject_of(rotation), by.id)
+    _into_inbox(rotation, key)
+    with transaction.atomic():
+        if not waiting.update(not_before=None, by_paste=True, pasted_by_id=by.id):
+            raise RotationError(UNDER_WAY)
+        _note_paste(rotation, by, reason, note)
+    transaction.on_commit(lambda: _publish(rotation))
+    return rotation
+
+
+def _open_for_paste(subject: Subject, proving: Rotation | None, by: By, reason: str, note: Note | None) -> Rotation:
+    """A rotation of its own, which no worker begins before the key is there, or should have been."""
+    try:
+        with transaction.atomic():
+            duties = _close_for_another(proving, timezone.now()) if proving else []
+            told = {"by_paste": True, "pasted_by_id": by.id, "reason": reason, "also_prove": duties}
+            told["not_before"] = timezone.now() + PASTING
+            rotation = _new(subject, Rotation.Trigger.PASTE, Mode.PROMPT, by, **told)
+            _note_paste(rotation, by, reason, note)
+    except IntegrityError:
+        raise RotationError(JUST_PASTED) from None
+    return rotation
+
+
+def _note_paste(rotation: Rotation, by: By, reason: str, note: Note | None) -> None:
+    note_pasted(subject_of(rotation), by.id)
+    tell(rotation, Event.ROTATION_STARTED, {"trigger": "paste", "reason": reason}, by)
+    if note is not None:
+        note(rotation)
+
+
+def _withdraw(rotation: Rotation, by: By) -> None:
+    """The key did not reach the inbox. A rotation with a duty of an earlier one stays, and waits for a paste."""
+    if rotation.also_prove:
+        Rotation.objects.filter(pk=rotation.pk).update(not_before=None, pasted_by_id=None)
+        return
+    closed = {"step": Step.CLOSED, "result": Result.ROLLED_BACK, "closed_at": timezone.now(), "not_before": None}
+    with transaction.atomic():
+        if Rotation.objects.filter(pk=rotation.pk, step=Step.PLAN, claim=None, closed_at=None).update(**closed):
+            tell(rotation, Event.ROTATION_GIVEN_UP, {"reason": "the secret manager did not take the pasted key"}, by)
+            tell(rotation, Event.ROTATION_CLOSED, {"result": Result.ROLLED_BACK})
+            forget_pasted(subject_of(rotation), but=paster_of_current(subject_of(rotation)))
 
 
 def _close_for_another(rotation: Rotation, now: datetime) -> list[str]:

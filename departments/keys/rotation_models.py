@@ -86,6 +86,7 @@ class Rotation(models.Model):
     new_fingerprint = models.CharField(max_length=64, blank=True)
     new_expires_at = models.DateTimeField(null=True)
 
+    pasted_by_id = models.UUIDField(null=True, help_text="The person who pasted the new key.")
     by_paste = models.BooleanField(default=False, help_text="The new key comes from a person, not from the Admin API.")
     own_account = models.BooleanField(default=False, help_text="Make a new service account and delete the old one.")
     by_person = models.BooleanField(default=False, help_text="A person must delete the key at the provider.")

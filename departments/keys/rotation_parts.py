@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 
@@ -30,7 +31,7 @@ from departments.keys.rotation_job import (
     Step,
 )
 from departments.keys.rotation_models import Rotation
-from departments.keys.rotation_subjects import subject_of
+from departments.keys.rotation_subjects import Subject, subject_of
 from departments.keys.secret import Secret
 from departments.keys.trial import Verdict
 from departments.keys.vaults import SecretMissing
@@ -321,10 +322,23 @@ def afterwards(job: Job) -> Callable[[], Any]:
             KeyReference.objects.filter(department=job.department).update(state=KeyReference.State.BROKEN)
         elif rotation.what == Rotation.What.ADMIN_KEY and is_outage(rotation):
             AdminKeyReference.objects.filter(organization=job.organization).update(state=AdminKeyReference.State.BROKEN)
-        elif not rotation.giving_up:
-            forget_pasted(subject_of(rotation), but=rotation.started_by_id if rotation.by_paste else None)
+        elif rotation.what != Rotation.What.STORE_PASSWORD:  # a paste is of a key, whoever has seen the password
+            subject = subject_of(rotation)
+            forget_pasted(subject, but=paster_of_current(subject))
 
     return note
+
+
+def paster_of_current(subject: Subject) -> UUID | None:
+    """Who pasted the key that readers get; None where ChatGrid made it, or there is none."""
+    references = (
+        KeyReference.objects.filter(department=subject.department)
+        if subject.department
+        else AdminKeyReference.objects.filter(organization=subject.organization)
+    )
+    version = references.values_list("version", flat=True).first()
+    installed_by = next((each for each in subject.rotations() if str(each.pk) == version), None)
+    return installed_by.pasted_by_id if installed_by and installed_by.by_paste else None
 
 
 def iso(moment: datetime | None) -> str | None:

@@ -34,6 +34,7 @@ from departments.keys.rotation_job import (
     backoff,
     drain_time,
 )
+from departments.keys.rotation_models import Rotation
 from departments.keys.rotation_parts import (
     afterwards,
     api_key_in,
@@ -206,9 +207,11 @@ def revert(job: Job) -> Outcome:
 
 
 def unstage(job: Job) -> Outcome:
-    """Take the mark "pending" off our version."""
+    """Take the mark "pending" off our version, and out of the inbox what will not be used."""
     rotation = job.rotation
     job.tools.vault.drop_stage(rotation.secret_name, job.token)
+    if rotation.what != Rotation.What.STORE_PASSWORD:
+        empty_inbox(job)
     seen_by_readers = not rotation.giving_up or rotation.promoted_at is not None
     return Move(to=Step.ANNOUNCE if seen_by_readers else Step.RETIRE, event=Event.ROTATION_UNSTAGED)
 
@@ -303,6 +306,7 @@ def prove(job: Job) -> Outcome:
     if verdict is Verdict.DEAD and not is_listed(job):
         alive = [version for version in rotation.also_prove if look_at(job, version, "prove") is not Verdict.DEAD]
         if not alive:
+            empty_inbox(job)  # of a key that was pasted when this one had found another way
             return closing(result_of(rotation), Event.ROTATION_PROVED, also=afterwards(job))
         problem = "The key of an earlier exchange still works. Delete at the provider every key but the newest."
         if job.waited < ALARM_AFTER and not rotation.by_person:

@@ -11,12 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from departments.keys import rotation as rotating
+from departments.keys.rotation import By
 from departments.keys.vaults import Vault, open_vault
+from tests.company import Company
 from tests.departments.keys.managers import azure, gcp, hashicorp
 from tests.departments.keys.managers.azure import KeyVault
 from tests.departments.keys.managers.gcp import Secrets
 from tests.departments.keys.managers.hashicorp import KeyValueEngine
 from tests.departments.keys.managers.server import resolving, serving
+from tests.departments.keys.rotating import Clock, MemoryProvider, Stage
 
 ALPHABET = string.ascii_letters + string.digits + "_-"
 MARK = base64.b64encode(b"OpenAI").decode()
@@ -129,3 +133,23 @@ def vault(request: pytest.FixtureRequest) -> Vault:
 @pytest.fixture
 def name() -> str:
     return f"chatgrid/test/dept/{uuid.uuid4().hex}/openai"
+
+
+@pytest.fixture
+def stage(company: Company, local_vault: Vault, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    clock = Clock()
+    stage = Stage(company.hr, local_vault, MemoryProvider(clock), clock)
+    monkeypatch.setattr(rotating, "current_vault", lambda: local_vault)
+    monkeypatch.setattr(rotating, "_publish", lambda rotation: None)  # the tests are the worker
+    return stage
+
+
+@pytest.fixture
+def installed(stage: Stage) -> Stage:
+    stage.install()
+    return stage
+
+
+@pytest.fixture
+def ivan(company: Company) -> By:
+    return By(company.ivan.pk, company.ivan.name)

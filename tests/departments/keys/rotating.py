@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from audit.events import Event
 from audit.models import AuditEvent
 from departments.keys import rotation as rotating
 from departments.keys.admin_api import AdminApiError, AdminKeyMissing, AdminRejected, ApiKey, NewKey, ServiceAccount
+from departments.keys.admin_key import admin_key_document, admin_key_secret, note_admin_key
+from departments.keys.models import ProviderProject
 from departments.keys.reader import KeyOrigin, key_document, key_name, note_provider_key
 from departments.keys.rotation_job import Tools
 from departments.keys.rotation_models import Rotation
+from departments.keys.rotation_subjects import admin_key_of
 from departments.keys.secret import Secret
 from departments.keys.trial import Verdict
 from departments.keys.vaults import Vault
@@ -54,8 +58,51 @@ class Killed(BaseException):
     """The end of a process: nothing of ours runs after it."""
 
 
-def run(rotation: Rotation, until: str = "closed") -> Rotation:
-    """Workers with the real tools until it is closed, or at a step; one that is killed leaves a claim, which ends."""
+Point = tuple[str, str]
+"""A step, and "before" or "after" what it does."""
+
+
+@dataclass
+class Killer:
+    """Kills at the given points, one after the other."""
+
+    points: list[Point] = field(default_factory=list)
+    struck: int = 0
+
+    def at(self, point: Point) -> None:
+        if self.points and self.points[0] == point:
+            self.points.pop(0)
+            self.struck += 1
+            raise Killed
+
+    def around(self, step: str, act: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def acting(job: Any) -> Any:
+            self.at((step, "before"))
+            outcome = act(job)
+            self.at((step, "after"))
+            return outcome
+
+        return acting
+
+
+def both_sides(steps: Iterable[str]) -> list[Point]:
+    return [(str(step), side) for step in steps for side in ("before", "after")]
+
+
+def pairs_from(first: Point, points: Sequence[Point], again: Sequence[Point] = ()) -> list[tuple[Point, Point]]:
+    """Every second point that a worker comes to after it was killed at the first, which it begins with again.
+
+    `again` names points of earlier steps that are taken again then.
+    """
+    step = next(number for number, point in enumerate(points) if point[0] == first[0])
+    return [(first, second) for second in [*again, *points[step:]]]
+
+
+def run(rotation: Rotation, until: str = "closed", look: Callable[[], bool] = lambda: True) -> Rotation:
+    """Workers with the real tools until it is closed, or at a step; one that is killed leaves a claim, which ends.
+
+    `look` must be true whenever a worker has let go.
+    """
     clock = Ahead()
     for _ in range(120):
         try:
@@ -63,6 +110,7 @@ def run(rotation: Rotation, until: str = "closed") -> Rotation:
         except Killed:
             pass
         rotation.refresh_from_db()
+        assert look(), f"not at {rotation.step}"
         if rotation.step == until:
             return rotation
         assert rotation.closed_at is None, f"it has not waited at {until}"
@@ -132,6 +180,16 @@ class MemoryProvider:
     def retire_key(self, project_id: str, key_id: str) -> str:
         return "key" if self.delete_key(project_id, key_id) else "gone"
 
+    def create_admin_key(self, name: str, *, expires_in: timedelta) -> NewKey:
+        self._answer()
+        return self.add("", name, self.clock.now() + expires_in)
+
+    def list_admin_keys(self) -> list[ApiKey]:
+        return self.list_keys("")
+
+    def delete_admin_key(self, key_id: str) -> bool:
+        return self.delete_key("", key_id)
+
     def delete_service_account(self, project_id: str, account_id: str) -> bool:
         self._answer()
         for key_id in [key.id for key, _ in self.live.values() if key.owner_id == account_id]:
@@ -140,10 +198,11 @@ class MemoryProvider:
 
     # -- the models
 
-    def look(self, department: Department, key: Secret) -> Verdict:
-        if self.verdicts:
-            return self.verdicts.pop(0)
+    def look_admin(self, key: Secret) -> Verdict:
         return Verdict.ALIVE if any(value == key for _, value in self.live.values()) else Verdict.DEAD
+
+    def look(self, department: Department, key: Secret) -> Verdict:
+        return self.verdicts.pop(0) if self.verdicts else self.look_admin(key)
 
     def try_out(self, department: Department, key: Secret, version: str) -> Verdict:
         return self.look(department, key)
@@ -186,7 +245,8 @@ class Stage:
     @property
     def tools(self) -> Tools:
         provider = self.provider
-        return Tools(self.vault, provider.open_admin, provider.look, provider.try_out, self.clock.now)  # type: ignore[arg-type]
+        looks = provider.look, provider.try_out, self.clock.now, provider.look_admin
+        return Tools(self.vault, provider.open_admin, *looks)  # type: ignore[arg-type]
 
     @property
     def name(self) -> str:
@@ -234,7 +294,7 @@ class Stage:
         raise AssertionError(f"never at {step}: {rotation.step}, {rotation.problem}")
 
     def current_is_alive(self) -> bool:
-        return self.provider.look(self.department, self.current_key()) is Verdict.ALIVE
+        return self.provider.look_admin(self.current_key()) is Verdict.ALIVE
 
     def current_key(self) -> Secret:
         import json
@@ -245,3 +305,30 @@ class Stage:
         """The record of a rotation, in order."""
         found = AuditEvent.objects.filter(subject_kind="rotation", subject_id=str(rotation.pk)).order_by("at")
         return [Event(event).name.removeprefix("ROTATION_").lower() for event in found.values_list("event", flat=True)]
+
+
+class AdminStage(Stage):
+    """An organization whose admin key is in `vault` and alive at `provider`."""
+
+    @property
+    def name(self) -> str:
+        return admin_key_secret(self.department.organization)
+
+    def install(self, *, made_by_us: bool = True) -> None:
+        key, version = self.provider.add("", "first", None), str(uuid.uuid4())
+        self.first_key = key.id
+        self.vault.stage(self.name, version, admin_key_document(key.value, key.id))
+        self.vault.promote(self.name, version, None)
+        self.vault.drop_stage(self.name, version)
+        note_admin_key(self.department.organization, key.value, version, key_id=key.id)
+
+    def start(self, trigger: str = "button", **options: object) -> Rotation:
+        return rotating.start(admin_key_of(self.department.organization), trigger, **options)  # type: ignore[arg-type]
+
+
+def in_project(stage: Stage) -> None:
+    """Provisioning knows the department's project at the provider. Every test has the same one."""
+    ProviderProject.objects.filter(project_id=PROJECT).delete()
+    ProviderProject.objects.create(
+        department=stage.department, name=str(uuid.uuid4()), project_id=PROJECT, service_account_id="svc_1"
+    )

@@ -19,9 +19,8 @@ from departments.keys.rotation_job import HOLD, drain_time
 from departments.keys.rotation_models import KeyAccess, Rotation
 from departments.keys.secret import Secret
 from departments.keys.trial import Verdict
-from departments.keys.vaults import Vault
 from tests.company import Company, make_key
-from tests.departments.keys.rotating import PROJECT, Clock, MemoryProvider, Stage
+from tests.departments.keys.rotating import PROJECT, Stage, in_project
 
 Step, Mode, Result = Rotation.Step, Rotation.Mode, Rotation.Result
 WHOLE_STORY = [
@@ -38,26 +37,6 @@ WHOLE_STORY = [
     "proved",
     "closed",
 ]
-
-
-@pytest.fixture
-def stage(company: Company, local_vault: Vault, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    clock = Clock()
-    stage = Stage(company.hr, local_vault, MemoryProvider(clock), clock)
-    monkeypatch.setattr(rotating, "current_vault", lambda: local_vault)
-    monkeypatch.setattr(rotating, "_publish", lambda rotation: None)  # the tests are the worker
-    return stage
-
-
-@pytest.fixture
-def installed(stage: Stage) -> Stage:
-    stage.install()
-    return stage
-
-
-@pytest.fixture
-def ivan(company: Company) -> By:
-    return By(company.ivan.pk, company.ivan.name)
 
 
 def test_a_planned_rotation_ends_with_the_old_key_proven_dead(installed: Stage) -> None:
@@ -422,14 +401,6 @@ def test_a_fault_of_ours_is_tried_again_and_reaches_the_log(installed: Stage, mo
     assert (rotation.claim, rotation.problem) == (None, rotation_worker.UNEXPECTED)
     installed.clock.turn(minutes=2)
     assert installed.run(rotation).result == Result.DONE
-
-
-def in_project(stage: Stage) -> None:
-    """Provisioning knows the department's project at the provider. Every test has the same one."""
-    ProviderProject.objects.filter(project_id=PROJECT).delete()
-    ProviderProject.objects.create(
-        department=stage.department, name=str(uuid4()), project_id=PROJECT, service_account_id="svc_1"
-    )
 
 
 def key_json(key: Secret) -> str:
