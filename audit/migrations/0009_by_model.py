@@ -7,9 +7,12 @@ otherwise stand still for a minute, and no call can be made meanwhile. Broken of
 from typing import Any
 
 from django.db import migrations
+from psycopg import sql
 
 # what is about no model costs nothing; the condition follows from any model that is asked for
 COLUMNS = "(organization_id, model_asked, at DESC) WHERE model_asked <> ''"
+MAKE = "CREATE INDEX CONCURRENTLY IF NOT EXISTS {index} ON {month} " + COLUMNS
+ATTACH = "ALTER INDEX audit_event_by_model ATTACH PARTITION {index}"
 BROKEN_OFF = """
     SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
     WHERE NOT i.indisvalid AND c.relkind = 'i' AND c.relname LIKE 'audit_event_%_by_model'
@@ -27,10 +30,11 @@ def add(apps: Any, editor: Any) -> None:
     with editor.connection.cursor() as cursor:
         cursor.execute(f"CREATE INDEX IF NOT EXISTS audit_event_by_model ON ONLY audit_event {COLUMNS}")
         for (name,) in _rows(cursor, BROKEN_OFF):
-            cursor.execute(f"DROP INDEX CONCURRENTLY {name}")
+            cursor.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(name)))
         for (month,) in _rows(cursor, WITHOUT):
-            cursor.execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {month}_by_model ON {month} {COLUMNS}")
-            cursor.execute(f"ALTER INDEX audit_event_by_model ATTACH PARTITION {month}_by_model")
+            names = {"index": sql.Identifier(f"{month}_by_model"), "month": sql.Identifier(month)}
+            cursor.execute(sql.SQL(MAKE).format(**names))
+            cursor.execute(sql.SQL(ATTACH).format(**names))
 
 
 def take_away(apps: Any, editor: Any) -> None:

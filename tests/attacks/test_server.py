@@ -357,13 +357,15 @@ def test_r34_a_model_is_called_in_one_place_for_each_kind_of_call() -> None:
     calling = {
         path.relative_to(ROOT).as_posix()
         for path in PRODUCT
-        if re.search(r"\.(?:completions|embeddings|responses|moderations)\b[\w.]*\.create\(|\.embeddings\.create\(",
+        if re.search(r"\.(?:completions|embeddings|responses|moderations)\b[\w.]*\.create\(|\.post\(\s*\"/\w",
                      path.read_text(encoding="utf-8"))
     }  # fmt: skip
-    assert {"departments/calls/run.py", "departments/calls/embeddings.py"} <= calling
+    assert {"departments/calls/wire.py", "departments/calls/embeddings.py"} <= calling
     # a new key is tried once, with a fixed word, before anybody uses it
-    named = ("calls/run.py", "calls/embeddings.py", "calls/moderation.py", "keys/trial.py")
+    named = ("calls/wire.py", "calls/embeddings.py", "calls/moderation.py", "keys/trial.py")
     assert calling <= {f"departments/{each}" for each in named}
+    opening = {path.name for path in PRODUCT if re.search(r"\bopen_chat\(", path.read_text(encoding="utf-8"))}
+    assert opening == {"wire.py", "run.py"}, "a call to the model is made by the one door"
 
 
 def test_r35_every_dependency_is_pinned_with_its_hash() -> None:
