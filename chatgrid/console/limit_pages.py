@@ -20,7 +20,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from chatgrid.console.fresh import confirmed, reason_of
-from chatgrid.console.precedence import WORDS
+from chatgrid.console.precedence import in_words
 from chatgrid.console.recording import Values, record_act
 from chatgrid.console.scope import may_change, viewer_of, visible
 from chatgrid.console.wanted.changes import Change, ChangedMeanwhile, Refused, apply_changes, digest
@@ -38,9 +38,7 @@ KEEP, SET, LIFT = "keep", "set", "lift"
 class FileForm(forms.Form):
     """A CSV as a file, or its text."""
 
-    file = forms.FileField(
-        label="CSV file", help_text=f"Columns: {', '.join(COLUMNS[:5])}, … as in the CSV you download."
-    )
+    file = forms.FileField(label="CSV file")
 
     def text(self) -> str:
         """Its text. Raises Refused."""
@@ -60,9 +58,11 @@ class BulkForm(forms.Form):
         super().__init__(*args, **{"label_suffix": "", **kwargs})
         for name in (*CEILINGS, *PERSON_CEILINGS):
             whole = Limit._meta.get_field(name).get_internal_type() != "DecimalField"
-            field = forms.DecimalField(required=False, min_value=0, decimal_places=0 if whole else 4, label=label(name))
+            field = forms.DecimalField(
+                required=False, min_value=0, decimal_places=0 if whole else 4, label=in_words(name)
+            )
             self.fields[name] = field
-            self.fields[f"lift_{name}"] = forms.BooleanField(required=False, label=f"Lift: {label(name)}")
+            self.fields[f"lift_{name}"] = forms.BooleanField(required=False, label=f"Lift: {in_words(name)}")
 
     def pairs(self) -> list[tuple[Any, Any]]:
         """For the page: each ceiling beside the box that lifts it."""
@@ -73,11 +73,6 @@ class BulkForm(forms.Form):
         values = self.cleaned_data
         wanted = {name: values[name] for name in (*CEILINGS, *PERSON_CEILINGS) if values[name] is not None}
         return wanted | {name: None for name in (*CEILINGS, *PERSON_CEILINGS) if values[f"lift_{name}"]}
-
-
-def label(name: str) -> str:
-    words = WORDS[name.removeprefix("person_")]
-    return f"Each person: {words}" if name.startswith("person_") else words.capitalize()
 
 
 def download(request: HttpRequest, limits: QuerySet[Limit]) -> HttpResponse:

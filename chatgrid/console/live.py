@@ -42,6 +42,7 @@ WHAT_WAITS = {
     Queue.ROTATION: "Keys and projects",
     Queue.CHORES: "Chores and checks",
     Queue.RECORD: "Work on the record",
+    Queue.PUSH: "Events for the SIEM",
 }
 
 logger = logging.getLogger(__name__)

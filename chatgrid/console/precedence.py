@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +28,12 @@ WORDS = {
     "requests_per_minute": "questions a minute",
     "answers_at_once": "answers at once",
 }
+
+
+def in_words(name: str) -> str:
+    """A field of a limit, as in "Tokens a day", "Each person: US$ a month"."""
+    words = WORDS[name.removeprefix("person_")]
+    return f"Each person: {words}" if name.startswith("person_") else words[0].upper() + words[1:]
 
 
 @dataclass(frozen=True)
@@ -101,12 +108,18 @@ def _lines(rows: dict[Any, Limit], department: Department, person: User) -> Iter
             yield Line(WORDS[name], nearest, _set(above))
 
 
+def amount(value: int | Decimal | None) -> str:
+    """As in "20,000", "12.50"; nothing for a ceiling that is not set."""
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+
+
 def _source(limit: Limit | None, field: str, words: str) -> Source | None:
     value = getattr(limit, field) if limit else None
     if limit is None or value is None:
         return None
-    shown = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
-    return Source(shown, words, reverse("admin:limits_limit_change", args=[limit.pk]))
+    return Source(amount(value), words, reverse("admin:limits_limit_change", args=[limit.pk]))
 
 
 def _set(sources: Iterable[Source | None]) -> list[Source]:

@@ -7,6 +7,7 @@ Rules:
 - A call counts with what it used. In truth the last answer before a ceiling is shortened to fit: such a call is counted
   here as refused.
 - Days and months are those in which calls were admitted; the first day looked at is a whole one.
+- A page waits for it: of very many calls only as many whole days are looked at as hold `MOST_CALLS`; `day` says so.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from heapq import heappop, heappush
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -28,13 +29,13 @@ from django.utils import timezone
 from departments.limits.models import CEILINGS, Limit, Reservation, Spent
 
 MINUTE = timedelta(seconds=60)
+MOST_CALLS = 250_000  # some 15 millionths of a second each
 NO_QUESTIONS = ("search", "ingest", "moderation", "attack")
 
 Amount: TypeAlias = int | Decimal
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """One call of the past. `ended_at` is None while it runs."""
 
     admitted_at: datetime
@@ -66,6 +67,12 @@ class Forecast:
     by_field: dict[str, int]
     people: tuple[tuple[UUID, int], ...]
     first: datetime | None
+    is_shortened: bool = False
+
+    @property
+    def day(self) -> date:
+        """The first day looked at, in the organization's time zone."""
+        return self.since.date()
 
 
 def forecast(limit: Limit, *, days: int = 7, now: datetime | None = None) -> Forecast:
@@ -74,7 +81,8 @@ def forecast(limit: Limit, *, days: int = 7, now: datetime | None = None) -> For
     Its `organization` has to be set, and whatever else it is for. Ceilings that are None are not looked at.
     """
     until = now or timezone.now()
-    since = _midnight(limit, until, days)
+    looked_at = _days(limit, _midnight(limit, until, days).date(), days)
+    since = _midnight(limit, until, looked_at)
     checks = list(_checks(limit, since.date()))
     by_field, people, first, calls = Counter[str](), Counter[UUID](), None, 0
     for call in _calls(limit, since, until):
@@ -87,7 +95,9 @@ def forecast(limit: Limit, *, days: int = 7, now: datetime | None = None) -> For
         by_field[refusing] += 1
         people[call.person_id] += 1
         first = first or call.admitted_at
-    return Forecast(since, until, calls, by_field.total(), dict(by_field), tuple(people.most_common()), first)
+    return Forecast(
+        since, until, calls, by_field.total(), dict(by_field), tuple(people.most_common()), first, looked_at < days
+    )
 
 
 @dataclass
@@ -209,20 +219,35 @@ def _before(limit: Limit, field: str, first_day: date) -> dict[Hashable, Amount]
     """What was spent from the first of the month to the day before the first one looked at, by counter."""
     month = first_day.replace(day=1)
     each = field.startswith("person_")
-    scope = _scope_of(limit, each)
-    spent = Spent.objects.filter(scope=scope, organization_id=limit.organization_id, day__gte=month, day__lt=first_day)
-    if limit.department_id:
-        spent = spent.filter(department_id=limit.department_id)
-    if limit.person_id:
-        spent = spent.filter(person_id=limit.person_id)
+    spent = _spent(limit, each).filter(day__gte=month, day__lt=first_day)
     sums = spent.values("person_id").annotate(sum=Sum("cost" if "money" in field else "tokens")).order_by()
     return {(row["person_id"] if each else "", month): row["sum"] for row in sums}
+
+
+def _spent(limit: Limit, each: bool) -> QuerySet[Spent]:
+    """The counters on which this limit's calls are booked, of everybody together or of each person."""
+    spent = Spent.objects.filter(scope=_scope_of(limit, each), organization_id=limit.organization_id)
+    if limit.department_id:
+        spent = spent.filter(department_id=limit.department_id)
+    return spent.filter(person_id=limit.person_id) if limit.person_id else spent
 
 
 def _scope_of(limit: Limit, each: bool) -> Spent.Scope:
     if limit.department_id:
         return Spent.Scope.MEMBER if each or limit.person_id else Spent.Scope.DEPARTMENT
     return Spent.Scope.PERSON if each or limit.person_id else Spent.Scope.ORGANIZATION
+
+
+def _days(limit: Limit, first_day: date, most: int) -> int:
+    """How many days before today hold no more than `MOST_CALLS` together with it."""
+    rows = _spent(limit, each=False).filter(day__gte=first_day).values("day").annotate(calls=Sum("requests"))
+    calls, days = 0, 0
+    newest_first = dict(rows.order_by("-day").values_list("day", "calls"))
+    for days in range(most + 1):
+        calls += newest_first.get(first_day + timedelta(days=most - days), 0)
+        if calls > MOST_CALLS:
+            return max(0, days - 1)
+    return days
 
 
 def _calls(limit: Limit, since: datetime, until: datetime) -> Iterator[Call]:
@@ -234,7 +259,7 @@ def _calls(limit: Limit, since: datetime, until: datetime) -> Iterator[Call]:
         .values_list("admitted_at", "settled_at", "day", "person_id", "department_id", "purpose", used, cost)
     )
     for row in rows.iterator(chunk_size=5_000):
-        yield Call(*row)  # type: ignore[arg-type]  # in the order of its fields
+        yield Call._make(row)  # in the order of its fields
 
 
 def _for(limit: Limit) -> Q:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -12,10 +13,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 
 from chatgrid.console.admin.base import ConsoleAdmin, ConsoleForm, DepartmentFilter
 from chatgrid.console.fresh import LONGEST_REASON, reason_of, require_confirmation
 from chatgrid.console.limit_pages import apply_page, bulk_page, download, import_page
+from chatgrid.console.precedence import WORDS, amount
 from chatgrid.console.recording import record_act, stored
 from chatgrid.console.scope import may_change, viewer_of
 from chatgrid.console.site import site
@@ -77,7 +81,7 @@ class ScopeFilter(admin.SimpleListFilter):
 @admin.register(Limit, site=site)
 class LimitAdmin(ConsoleAdmin):
     form = LimitForm
-    list_display = ("scope", "tokens", "requests", "each_tokens", "each_requests", "reason", "changed")
+    list_display = ("scope", "together", "each", "reason", "changed")
     list_filter = (ScopeFilter, DepartmentFilter)
     list_select_related = ("organization", "department", "person")
     search_fields = ("department__name", "person__name", "person__email", "reason")
@@ -157,21 +161,13 @@ class LimitAdmin(ConsoleAdmin):
             return f"Person: {limit.person}{where}"
         return f"Department: {limit.department}" if limit.department else f"The company: {limit.organization}"
 
-    @admin.display(description="tokens a day", ordering="tokens_per_day")
-    def tokens(self, limit: Limit) -> str:
-        return _number(limit.tokens_per_day)
+    @admin.display(description="together")
+    def together(self, limit: Limit) -> str:
+        return _ceilings(limit, CEILINGS)
 
-    @admin.display(description="requests a minute", ordering="requests_per_minute")
-    def requests(self, limit: Limit) -> str:
-        return _number(limit.requests_per_minute)
-
-    @admin.display(description="each: tokens", ordering="person_tokens_per_day")
-    def each_tokens(self, limit: Limit) -> str:
-        return _number(limit.person_tokens_per_day)
-
-    @admin.display(description="each: requests", ordering="person_requests_per_minute")
-    def each_requests(self, limit: Limit) -> str:
-        return _number(limit.person_requests_per_minute)
+    @admin.display(description="each person")
+    def each(self, limit: Limit) -> str:
+        return _ceilings(limit, PERSON_CEILINGS)
 
     @admin.display(description="changed (UTC)", ordering="changed_at")
     def changed(self, limit: Limit) -> str:
@@ -192,5 +188,8 @@ class LimitAdmin(ConsoleAdmin):
         obj.delete()
 
 
-def _number(ceiling: int | None) -> str:
-    return "-" if ceiling is None else f"{ceiling:,}"
+def _ceilings(limit: Limit, names: Sequence[str]) -> SafeString | str:
+    """What is set, a line for each."""
+    known = ((amount(getattr(limit, name)), WORDS[name.removeprefix("person_")]) for name in names)
+    lines = [(f"{value} {words}",) for value, words in known if value]
+    return format_html_join("", "<div>{}</div>", lines) or "-"

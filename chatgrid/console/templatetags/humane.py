@@ -8,7 +8,10 @@ from django import template
 from django.utils import timezone
 from django.utils.timesince import timesince
 
+from chatgrid.console import precedence
+
 register = template.Library()
+register.filter(precedence.in_words)
 
 
 @register.filter

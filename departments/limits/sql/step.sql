@@ -11,7 +11,8 @@
 -- * Questions are counted over the last 60 s exactly, not over a calendar minute. Embeddings, moderation and trials of the rules are not questions.
 -- * Of a person's limits the nearest counts: own in the department, own anywhere, the department's allowance, the
 --   organization's; two of their own hold both. Every ceiling above holds too. Grants are added to the person's.
--- * A call belongs to the day in which it was admitted, in the organization's time zone, whenever it ends.
+-- * A call belongs to the day in which it asked, in the organization's time zone, whenever it is admitted or ends. So a
+--   call of yesterday may be looked at when one of today is booked already: a month counts all of its days, also later ones.
 -- * A call without a known price cannot be held to a budget in money: where there is one it is refused.
 -- * Statements here that look and then act are VOLATILE functions' own, each with a snapshot of its own (READ COMMITTED).
 
@@ -151,9 +152,9 @@ LANGUAGE sql STABLE AS $$
         ) AS s (scope, scope_id, of_department, of_person)
         CROSS JOIN LATERAL (
             SELECT coalesce(sum(tokens) FILTER (WHERE day = p_today), 0) AS tokens_day,
-                coalesce(sum(tokens) FILTER (WHERE day >= date_trunc('month', p_today)), 0) AS tokens_month,
+                coalesce(sum(tokens) FILTER (WHERE date_trunc('month', day) = date_trunc('month', p_today)), 0) AS tokens_month,
                 coalesce(sum(cost) FILTER (WHERE day = p_today), 0) AS cost_day,
-                coalesce(sum(cost) FILTER (WHERE day >= date_trunc('month', p_today)), 0) AS cost_month,
+                coalesce(sum(cost) FILTER (WHERE date_trunc('month', day) = date_trunc('month', p_today)), 0) AS cost_month,
                 coalesce(sum(answers), 0) AS answers
             FROM live WHERE (here OR NOT s.of_department) AND (theirs OR NOT s.of_person)
         ) AS l
@@ -162,7 +163,8 @@ LANGUAGE sql STABLE AS $$
                 coalesce(sum(b.cost) FILTER (WHERE b.day = p_today), 0) AS cost_day, coalesce(sum(b.cost), 0) AS cost_month
             FROM limits_spent b
             WHERE b.scope = s.scope AND b.scope_id = s.scope_id
-                AND b.day >= date_trunc('month', p_today)::date AND b.day <= p_today
+                AND b.day >= date_trunc('month', p_today)::date
+                AND b.day < (date_trunc('month', p_today) + interval '1 month')::date
         ) AS b
         WHERE s.scope IN (SELECT c.scope FROM ceilings c)
     )
@@ -327,14 +329,11 @@ DECLARE
     today date := (this_moment AT TIME ZONE p_time_zone)::date;
 BEGIN
     RETURN QUERY
-    SELECT s.scope, s.measure, s.period, s.used, s.ceiling,
-        limits_resets_at(s.scope, s.period, s.ceiling, NULL, NULL, NULL, '', today, p_time_zone, this_moment), this_moment
-    FROM limits_standings(p_organization, p_department, p_person, '', today, this_moment) s
-    WHERE s.measure IN ('tokens', 'money')
+    SELECT b.* FROM limits_budgets(p_organization, p_department, p_person, p_time_zone) b
     -- a ceiling that is nearly reached comes first, the one with the least left; else the nearest to the person
-    ORDER BY s.used >= 0.8 * s.ceiling DESC,
-        CASE WHEN s.used >= 0.8 * s.ceiling THEN -s.used / greatest(s.ceiling, 0.000001) END,
-        CASE WHEN s.rank >= 3 THEN 0 ELSE 3 - s.rank END, s.measure DESC, s.period, s.rank DESC
+    ORDER BY b.used >= 0.8 * b.ceiling DESC,
+        CASE WHEN b.used >= 0.8 * b.ceiling THEN -b.used / greatest(b.ceiling, 0.000001) END,
+        CASE b.scope WHEN 'organization' THEN 2 WHEN 'department' THEN 1 ELSE 0 END, b.measure DESC, b.period, b.scope
     LIMIT 1;
     IF NOT FOUND THEN
         RETURN QUERY
@@ -373,7 +372,8 @@ RETURNS TABLE (scope text, scope_id uuid, department_id uuid, person_id uuid, me
             coalesce(sum(b.tokens) FILTER (WHERE b.day = p_today), 0) AS tokens_day, sum(b.tokens) AS tokens_month,
             coalesce(sum(b.cost) FILTER (WHERE b.day = p_today), 0) AS money_day, sum(b.cost) AS money_month
         FROM limits_spent b
-        WHERE b.organization_id = p_organization AND b.day >= date_trunc('month', p_today)::date AND b.day <= p_today
+        WHERE b.organization_id = p_organization AND b.day >= date_trunc('month', p_today)::date
+            AND b.day < (date_trunc('month', p_today) + interval '1 month')::date
         GROUP BY 1, 2, 3, 4
     ),
     -- who has something nearer than the organization's allowance, in a department in which they have spent
