@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
+import pyarrow
 import pytest
+from botocore.exceptions import ClientError
 from django.core.exceptions import ValidationError
+from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
 from django.db import IntegrityError, connection, transaction
 from django.forms import modelform_factory
 from pyarrow import parquet
 
+from audit.archive import ArchiveDamaged, archive, check_archives, verify_archive
 from audit.events import Event
 from audit.models import LegalHold, RetentionPolicy
-from audit.retention import ArchiveDamaged, archive, end_months, erase_texts, ranges, verify_archive
+from audit.retention import end_months, erase_texts, ranges
 from audit.verification import Kind
 from chatgrid.dev.services.bootstrap import APP, OWNER, RETENTION, SEALER
 from tests.audit.places import Record, copy_of, new_record
@@ -212,6 +218,136 @@ def test_an_archive_whose_events_are_not_those_that_were_sealed_ends_no_month(
     record.tamper("UPDATE audit_event SET actor_name = 'Somebody' WHERE at = (SELECT min(at) FROM audit_event)")
     with record.as_role(RETENTION) as role, pytest.raises(ArchiveDamaged, match="not what was sealed"):
         archive(role, month, storage)
+
+
+class Dying(FileSystemStorage):
+    """An archive whose process dies, as if by kill -9, at its nth call; a write that dies has written half."""
+
+    def __init__(self, location: Path, dies_at: int) -> None:
+        super().__init__(location=location)
+        self._left = dies_at
+
+    def _die(self) -> bool:
+        self._left -= 1
+        return self._left == 0
+
+    def _save(self, name: str, content: Any) -> str:
+        dies = self._die()
+        saved = super()._save(name, ContentFile(content.read()[:200]) if dies else content)
+        if dies:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return saved
+
+    def _open(self, name: str, mode: str = "rb") -> Any:
+        if self._die():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super()._open(name, mode)
+
+
+def run_and_die(record: Record, folder: Path, dies_at: int) -> bool:
+    """A run in a process of its own that is killed at its nth call of the archive; whether it was."""
+    child = os.fork()
+    if child == 0:
+        try:
+            run(record, Dying(folder, dies_at))
+        finally:
+            os._exit(0)  # nothing of the test's own may run twice
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def test_a_run_that_is_killed_anywhere_drops_nothing_unproven_and_the_next_goes_on(
+    record: Record, storage: FileSystemStorage
+) -> None:
+    """First the writes (events, seals), then both read back; after the announcement's seal both read back once more."""
+    keep(record, SHORT, 90)
+    keep(record, LONG, 90)
+    folder, before = Path(storage.location), months(record)
+    due = record.ask("SELECT count(*) FROM pg_class WHERE relname ~ '^audit_event_[0-9]' AND relkind = 'r'")
+    for dies_at in (1, 2, 3, 4, 7):
+        assert run_and_die(record, folder, dies_at), dies_at
+    assert months(record) == before
+    run(record, storage)
+    record.seal()
+    for dies_at in (1, 2):
+        assert run_and_die(record, folder, dies_at), dies_at
+        assert months(record) == before, "what was not read back is not dropped"
+    assert run_and_die(record, folder, 3), "one month is gone, the next is being read"
+    assert months(record) == before - 1
+    assert len(run(record, storage)) < due
+    record.seal()
+    assert record.verify().findings == []
+    with record.as_role(APP) as app:
+        assert {problem for _, problem in check_archives(app, storage)} == {""}
+
+
+@pytest.mark.parametrize("damage", ["gone", "half"])
+def test_an_archive_that_is_damaged_before_the_drop_is_made_anew_and_nothing_goes(
+    record: Record, storage: FileSystemStorage, damage: str
+) -> None:
+    before = months(record)
+    run(record, storage)
+    record.seal()
+    month = record.ask("SELECT to_char(min(at), 'YYYY_MM') FROM audit_event")
+    (file,) = Path(storage.location, "record").glob(f"{month}-*.parquet")
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    assert month not in run(record, storage)
+    assert record.ask(f"SELECT count(*) FROM audit_event_{month}") > 0
+    record.seal()
+    assert month in run(record, storage)
+    assert months(record) < before
+    record.seal()
+    assert record.verify().findings == []
+
+
+class Refusing(FileSystemStorage):
+    """An object store that takes nothing of one month."""
+
+    month = ""
+
+    def _save(self, name: str, content: Any) -> str:
+        if self.month in name:
+            raise ClientError({"Error": {"Code": "AccessDenied"}}, "PutObject")
+        return super()._save(name, content)
+
+
+def test_a_store_that_refuses_one_month_stops_that_month_alone_and_loudly(
+    record: Record, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep(record, SHORT, 90)
+    keep(record, LONG, 90)
+    storage = Refusing(location=tmp_path / "archive")
+    storage.month = record.ask("SELECT to_char(min(at), 'YYYY_MM') FROM audit_event")
+    for _ in range(2):
+        with pytest.raises(ClientError):
+            run(record, storage)
+        record.seal()
+    assert f"the record of {storage.month} stands: ClientError" in caplog.text
+    gone = record.ask("SELECT count(DISTINCT subject_id) FROM audit_event WHERE event = 'record:month_dropped'")
+    assert gone > 5
+    assert record.ask(f"SELECT count(*) FROM audit_event_{storage.month}") > 0
+    assert record.verify().findings == []
+
+
+def test_an_archive_that_somebody_works_on_after_the_drop_is_named(record: Record, storage: FileSystemStorage) -> None:
+    keep(record, SHORT, 90)
+    keep(record, LONG, 90)
+    for _ in range(2):
+        run(record, storage)
+        record.seal()
+    first, second, *_ = files = sorted(Path(storage.location, "record").glob("*.parquet"))
+    table = parquet.read_table(first).to_pylist()
+    table[0]["actor_name"] = "Nobody"
+    parquet.write_table(pyarrow.Table.from_pylist(table, parquet.read_schema(first)), first)
+    second.unlink()
+    with record.as_role(APP) as app:
+        found = dict(check_archives(app, storage))
+    assert len(found) == len(files)
+    assert "another digest" in found.pop(first.name[:7])
+    assert "not there any more" in found.pop(second.name[:7])
+    assert set(found.values()) == {""}
 
 
 def test_an_archive_is_read_with_any_parquet_reader(record: Record, storage: FileSystemStorage) -> None:
