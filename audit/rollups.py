@@ -119,13 +119,23 @@ def rebuild(cursor: Cursor, most: int = EVENTS_AT_ONCE) -> int:
     return int(_one(cursor, "SELECT audit_rollup_again(%s)", [most]))
 
 
-def differences(cursor: Cursor) -> list[tuple[Any, ...]]:
+def differences(cursor: Cursor, first: date | None = None, last: date | None = None) -> list[tuple[Any, ...]]:
     """Sums that are not what the record adds up to, once as they are and once as they should be; empty: all equal.
 
-    One statement, and so one snapshot of the database, however much is written meanwhile.
+    From one day to another, whole months, or all. One statement, and so one snapshot of the database, however much is
+    written meanwhile. A row is ("is" or "should be", kind, grain, organization, day, …).
     """
-    cursor.execute(_DIFFERENCES)
+    cursor.execute(_DIFFERENCES, {"first": first or "-infinity", "last": last or "infinity"})
     return list(cursor.fetchall())
+
+
+def stretches(cursor: Cursor) -> list[tuple[date | None, date | None]]:
+    """First and last day of each month that the record has partitions for, and what comes before and after them."""
+    cursor.execute(_MONTHS)
+    found = [day for (day,) in cursor.fetchall()]
+    begins = [None, *found, _month_from(found[-1] + timedelta(days=1))] if found else [None]
+    ends = [day - timedelta(days=1) for day in begins if day]
+    return list(zip(begins, [*ends, None], strict=True))
 
 
 def state(cursor: Cursor) -> State:
@@ -223,13 +233,21 @@ def _one(cursor: Cursor, query: str, values: Sequence[Any]) -> Any:
     return row and row[0]
 
 
+_MONTHS = """
+    SELECT generate_series(min(month), max(month), interval '1 month')::date FROM (
+        SELECT to_date(substring(relname FROM 12), 'YYYY_MM') AS month FROM pg_inherits
+        JOIN pg_class ON pg_class.oid = inhrelid
+        WHERE inhparent = 'audit_leaf'::regclass AND relname ~ '^audit_leaf_[0-9]{4}_[0-9]{2}$'
+    ) partitions ORDER BY 1
+"""
 _SUMMED = ", ".join(f"sum({name}) AS {name}" for name in MEASURES)
 _HELD = ", ".join(MEASURES)
 _DIFFERENCES = f"""
     WITH truth AS MATERIALIZED (
         SELECT t.* FROM (
             SELECT max(s.last_seq) AS last_number FROM audit_rollup_state r JOIN audit_seal s ON s.n <= r.seal
-        ) reached, LATERAL audit_rollup_sums(1, reached.last_number, '-infinity', 'infinity') t
+        ) reached, LATERAL audit_rollup_sums(1, reached.last_number, %(first)s::date::timestamp AT TIME ZONE 'UTC',
+            (%(last)s::date + 1)::timestamp AT TIME ZONE 'UTC' - interval '1 microsecond') t
     ),
     grained AS (
         SELECT grain, date_trunc(grain, day)::date AS since, truth.*
@@ -247,10 +265,13 @@ _DIFFERENCES = f"""
     ),
     held AS (
         SELECT 'all', '', organization_id, day, department_id, NULL::uuid, model, {_HELD} FROM audit_rollup
+        WHERE day BETWEEN %(first)s AND %(last)s
         UNION ALL
         SELECT 'person', grain, organization_id, day, NULL::uuid, actor_id, '', {_HELD} FROM audit_rollup_person
+        WHERE day BETWEEN %(first)s AND %(last)s
         UNION ALL
         SELECT 'detail', grain, organization_id, day, department_id, actor_id, model, {_HELD} FROM audit_rollup_detail
+        WHERE day BETWEEN %(first)s AND %(last)s
     )
     (SELECT 'is', * FROM (SELECT * FROM held EXCEPT ALL SELECT * FROM expected) a)
     UNION ALL

@@ -3,13 +3,10 @@
 What is checked, for every seal in its order: the signature and that its key may sign; that its number and its events
 follow the seal before, whose digest it names; that each of its leaves has its event; each leaf computed again from the
 event; the root computed again. Then: events without a leaf, the anchors outside, the age of the newest seal, and for
-months that are gone their sealed end.
+months that are gone their sealed end. At last the sums behind the charts, added up again from the events.
 
 Trust comes from outside the database: the public keys an operator names, or those the anchors hold. A key that comes
 later must be named by an event under a seal of the key before it.
-
-Severity: a FAULT means that the record was changed or cannot be proven; a REMARK is true and explains itself, such as
-an event that was sealed late.
 """
 
 from __future__ import annotations
@@ -18,7 +15,6 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -26,8 +22,10 @@ from psycopg import Connection, sql
 
 from audit.anchors import Anchor, AnchorDown
 from audit.events import Event
+from audit.findings import Finding, Kind, Report, Severity
 from audit.leaves import ABSENT, columns, copy_rows, leaf_of_row
 from audit.merkle import root
+from audit.rollups import differences, stretches
 from audit.signing import NO_PREVIOUS, Announcement, Seal, key_id
 
 PAGE = 20_000  # events that are looked at together
@@ -63,76 +61,6 @@ _LATE = """
         SELECT min(l.at) FROM audit_leaf l WHERE l.seq BETWEEN s.first_seq AND s.last_seq
     ), (SELECT max(p.at) FROM audit_seal p WHERE p.n < s.n) FROM audit_seal s WHERE s.late > 0 ORDER BY s.n
 """
-
-
-class Severity(StrEnum):
-    FAULT = "fault"
-    REMARK = "remark"
-
-
-class Kind(StrEnum):
-    """What was found, and the sentence an auditor reads."""
-
-    SIGNATURE = "the signature does not fit"
-    KEY = "the key that signed was never announced"
-    CHAIN = "it does not follow the seal before it"
-    SEAL_MISSING = "seals are missing before it"
-    NUMBERS = "its events do not follow those of the seal before it"
-    LEAF_MISSING = "a leaf is missing"
-    LEAF_FOREIGN = "a leaf belongs to another seal"
-    EVENT_MISSING = "an event is gone"
-    EVENT_CHANGED = "an event was changed"
-    ROOT = "the root does not fit the events"
-    UNSEALED = "an event has no leaf"
-    BEYOND = "leaves have no seal"
-    ANCHOR_MISSING = "an anchor holds seals that the database does not"
-    ANCHOR_DIFFERS = "an anchor holds another seal of this number"
-    ANCHOR_BEHIND = "an anchor does not have this seal"
-    ANCHOR_DOWN = "an anchor cannot be read"
-    STALE = "no seal was made in the last three minutes"
-    NO_SEAL = "there is no seal at all"
-    MONTH_TOO_YOUNG = "a month was dropped before its time"
-    LATE = "events were sealed late"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One place that is not right. `seal` and `seq` are numbers, None where they mean nothing."""
-
-    kind: Kind
-    seal: int | None = None
-    seq: int | None = None
-    event_id: UUID | None = None
-    words: str = ""
-    severity: Severity = Severity.FAULT
-
-    def __str__(self) -> str:
-        places = [("seal", self.seal), ("event number", self.seq), ("event", self.event_id)]
-        where = ", ".join(f"{name} {value}" for name, value in places if value is not None)
-        return f"{where or 'record'}: {self.kind}" + (f" ({self.words})" if self.words else "")
-
-
-@dataclass
-class Report:
-    """What a verification saw. Times of months are UTC."""
-
-    seals: int = 0
-    events: int = 0
-    expired_seals: int = 0
-    last: Seal | None = None
-    keys: list[str] = field(default_factory=list)
-    anchors: dict[str, int] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def faults(self) -> list[Finding]:
-        return [finding for finding in self.findings if finding.severity is Severity.FAULT]
-
-    @property
-    def first_fault(self) -> Finding | None:
-        """The first bad place: the lowest seal, and in it the lowest event."""
-        placed = sorted(self.faults, key=lambda each: (each.seal or 1 << 62, each.seq or 0))
-        return placed[0] if placed else None
 
 
 Progress = Callable[[int, int], None]
@@ -179,6 +107,7 @@ class Verifier:
         self._trust = _Trust(set(trusted))
         self._anchored: dict[str, dict[int, Seal]] = {}
         self._ended: set[int] = set()  # seals whose months are gone
+        self._ended_months: set[str] = set()
         self._now = datetime.now(UTC)
 
     def verify(self) -> Report:
@@ -192,6 +121,7 @@ class Verifier:
             self._check_unsealed()
             self._check_late()
             self._check_age()
+            self._check_sums()
         self._compare_anchors()
         self._report.findings.sort(key=lambda each: (each.seal or 1 << 62, each.seq or 0))
         return self._report
@@ -248,6 +178,7 @@ class Verifier:
             if at - end_of_month(month) < LEAST_KEPT:
                 self._find(Kind.MONTH_TOO_YOUNG, event_id=event_id, words=month)
                 continue
+            self._ended_months.update((month, *details.get("earlier", {})))
             for ranges in (*details.get("earlier", {}).values(), details["seals"]):
                 self._ended.update(number for first, last in ranges for number in range(first, last + 1))
 
@@ -346,6 +277,18 @@ class Verifier:
             self._find(Kind.NO_SEAL)
         elif self._now - last.at > FRESH:
             self._find(Kind.STALE, last.n, words=f"the newest is of {last.at:%Y-%m-%d %H:%M}")
+
+    def _check_sums(self) -> None:
+        """Month by month, so that whoever watches sees that it goes on; the sums of a month that ended end with it."""
+        numbers = self._report.last.last if self._report.last else 0
+        with self._connection.cursor() as cursor:
+            for first, last in stretches(cursor):
+                rows = differences(cursor, first, last)
+                days = sorted(day for *_, day in (row[:5] for row in rows) if f"{day:%Y_%m}" not in self._ended_months)
+                if days:
+                    words = f"{len(days)} rows, the first of {days[0]}; `manage.py roll_up --rebuild` makes them again"
+                    self._find(Kind.SUMS, words=words)
+                self._progress(numbers, numbers)
 
 
 def _check_leaf(seal: Seal, seq: int, leaf: _Leaf | None) -> Finding | None:

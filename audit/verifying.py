@@ -24,9 +24,10 @@ from psycopg import Connection
 
 from audit.anchors import configured
 from audit.events import Event
+from audit.findings import Finding, Report
 from audit.models import AuditEvent, VerificationRun
 from audit.roles import connect
-from audit.verification import Finding, Report, Verifier
+from audit.verification import Verifier
 from audit.writer import Entry, record
 
 RECENT = 5_000  # seals compared with the anchors: a bucket gives them one by one, some fifty a second

@@ -18,9 +18,10 @@ from psycopg import sql
 
 from audit.anchors import FileAnchor, carry
 from audit.events import Event
+from audit.findings import Report
 from audit.seals import seal_once, seals_after
 from audit.signing import Ed25519Signer, Seal
-from audit.verification import Report, Verifier
+from audit.verification import Verifier
 from audit.writer import Entry, record_with
 from chatgrid.dev.services.bootstrap import APP, MAINTENANCE, OWNER, RETENTION, SEALER
 from chatgrid.dev.services.postgres import SUPERUSER

@@ -23,9 +23,10 @@ from django.utils import timezone
 from moto.server import ThreadedMotoServer
 
 from audit.anchors import AnchorDown, FileAnchor, StorageAnchor, SyslogAnchor, anchor_of, carry, configured, line_of
+from audit.findings import Kind
 from audit.seals import seals_after
 from audit.signing import Seal
-from audit.verification import Kind, Verifier
+from audit.verification import Verifier
 from chatgrid.dev.services.bootstrap import APP, SEALER
 from tests.audit.places import Record, new_record
 

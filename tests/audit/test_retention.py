@@ -22,9 +22,9 @@ from pyarrow import parquet
 
 from audit.archive import ArchiveDamaged, archive, check_archives, verify_archive
 from audit.events import Event
+from audit.findings import Kind
 from audit.models import LegalHold, RetentionPolicy
 from audit.retention import end_months, erase_texts, ranges
-from audit.verification import Kind
 from chatgrid.dev.services.bootstrap import APP, OWNER, RETENTION, SEALER
 from tests.audit.places import Record, copy_of, new_record
 

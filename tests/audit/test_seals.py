@@ -11,9 +11,9 @@ import pytest
 
 from audit import seals
 from audit.events import Event
+from audit.findings import Kind
 from audit.seals import roll_key, seal_once
 from audit.signing import Ed25519Signer
-from audit.verification import Kind
 from chatgrid.dev.services.bootstrap import APP, OWNER, SEALER
 from tests.audit.places import Record, copy_of, new_record
 

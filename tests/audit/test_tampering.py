@@ -5,12 +5,20 @@ The record under attack: seals 1 (empty), 2 (events 1-4), 3 (events 5-8), 4 (eve
 
 from __future__ import annotations
 
+import json
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
-from audit.verification import Kind, Severity
+from audit.events import Event
+from audit.findings import Kind, Severity
+from audit.rollups import advance, rebuild
+from audit.seals import roll_key
+from audit.signing import Ed25519Signer
+from chatgrid.dev.services.bootstrap import APP, SEALER
 from tests.audit.places import Record, copy_of, new_record
 
 EVENT_6 = "(SELECT event_id FROM audit_leaf WHERE seq = 6)"
@@ -21,10 +29,25 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
     with new_record(tmp_path_factory.mktemp("sound")) as record:
         record.seal()
         for _ in range(3):
-            record.write(4)
+            record.write(3)
+            record.write(event=Event.CALL_ANSWERED, model_asked="gpt-6-luna", tokens_input=800, actor_id=uuid4())
             record.seal()
         record.seal()
+        with record.as_role(APP) as connection, connection.cursor() as cursor:
+            advance(cursor)
         yield record
+
+
+@pytest.fixture(scope="module")
+def rolled(sound: Record, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Record, Ed25519Signer]]:
+    """The same record after its key was exchanged: seal 6 holds the old key's word, seal 7 is the new key's first."""
+    with copy_of(sound, tmp_path_factory.mktemp("rolled")) as record:
+        old, new = record.signer, Ed25519Signer(secrets.token_bytes(32))
+        with record.as_role(SEALER) as connection:
+            roll_key(connection, old, new.public_key)
+        record.signer = new
+        record.seal()
+        yield record, old
 
 
 @pytest.fixture
@@ -100,11 +123,9 @@ def change_a_seal(record: Record) -> None:
 
 def sign_with_another_key(record: Record) -> None:
     """Rewrite the chain from seal 3 on with a key of one's own; the anchors are not looked at."""
-    import secrets
     from dataclasses import replace
 
     from audit.seals import seals_after
-    from audit.signing import Ed25519Signer
 
     forger = Ed25519Signer(secrets.token_bytes(32))
     with record.as_role("chatgrid_app") as connection:
@@ -160,6 +181,25 @@ def empty_everything(record: Record) -> None:
     record.tamper("DELETE FROM audit_event", "DELETE FROM audit_leaf", "DELETE FROM audit_seal")
 
 
+def change_a_sum(record: Record) -> None:
+    record.tamper("UPDATE audit_rollup SET calls = calls + 1 WHERE calls = (SELECT max(calls) FROM audit_rollup)")
+
+
+def take_away_a_person_s_sums(record: Record) -> None:
+    record.tamper("DELETE FROM audit_rollup_person WHERE grain = 'month'")
+
+
+def invent_a_sum_of_another_month(record: Record) -> None:
+    record.tamper(
+        "INSERT INTO audit_rollup SELECT organization_id, day - 400, department_id, model, calls, refused, estimated,"
+        " tokens_input, tokens_cached, tokens_output, tokens_reasoning, cost FROM audit_rollup LIMIT 1"
+    )
+
+
+def say_that_no_seal_was_summed(record: Record) -> None:
+    record.tamper("UPDATE audit_rollup_state SET seal = 0")
+
+
 MATRIX: list[tuple[Callable[[Record], None], Kind, int | None, int | None]] = [
     (change_a_row, Kind.EVENT_CHANGED, 3, 6),
     (change_the_time_of_a_row, Kind.EVENT_MISSING, 3, 6),
@@ -179,6 +219,10 @@ MATRIX: list[tuple[Callable[[Record], None], Kind, int | None, int | None]] = [
     (cut_off_the_newest_seals, Kind.ANCHOR_MISSING, 4, None),
     (cut_off_and_seal_again, Kind.ANCHOR_DIFFERS, 4, None),
     (empty_everything, Kind.ANCHOR_MISSING, 1, None),
+    (change_a_sum, Kind.SUMS, None, None),
+    (take_away_a_person_s_sums, Kind.SUMS, None, None),
+    (invent_a_sum_of_another_month, Kind.SUMS, None, None),
+    (say_that_no_seal_was_summed, Kind.SUMS, None, None),
 ]
 
 
@@ -192,9 +236,63 @@ def test_an_attack_with_full_rights_is_found(
     assert (first.kind, first.seal, first.seq) == (kind, seal, seq)
 
 
+WORD_OF_ANOTHER = secrets.token_bytes(64).hex()
+ROLLOVER = {
+    "the word is taken away": "DELETE FROM audit_seal_key",
+    "the word is about another key": f"UPDATE audit_seal_key SET new = '\\x{WORD_OF_ANOTHER[:64]}'",
+    "the word is of another key": f"UPDATE audit_seal_key SET old = '\\x{WORD_OF_ANOTHER[:64]}'",
+    "the signature is another": f"UPDATE audit_seal_key SET signature = '\\x{WORD_OF_ANOTHER}'",
+}
+
+
+@pytest.mark.parametrize("statement", ROLLOVER.values(), ids=[name.replace(" ", "_") for name in ROLLOVER])
+def test_whoever_works_on_the_word_for_a_new_key_is_found_at_its_first_seal(
+    rolled: tuple[Record, Ed25519Signer], tmp_path: Path, statement: str
+) -> None:
+    with copy_of(rolled[0], tmp_path) as record:
+        assert record.verify(trusted=[rolled[1].public_key]).findings == []
+        record.tamper(statement)
+        first = record.verify(trusted=[rolled[1].public_key]).first_fault
+    assert first is not None
+    assert (first.kind, first.seal) == (Kind.KEY, 7)
+
+
+def test_the_event_of_a_new_key_is_sealed_like_any_other(rolled: tuple[Record, Ed25519Signer], tmp_path: Path) -> None:
+    with copy_of(rolled[0], tmp_path) as record:
+        record.tamper("UPDATE audit_event SET details = '{}' WHERE event = 'record:key_changed'")
+        first = record.verify(trusted=[rolled[1].public_key]).first_fault
+    assert first is not None
+    assert (first.kind, first.seal, first.seq) == (Kind.EVENT_CHANGED, 6, 13)
+
+
+def change_the_anchor_s_line(record: Record, number: int, **changed: object) -> None:
+    lines = [json.loads(line) for line in record.anchor.path.read_text().splitlines()]
+    lines[number - 1] |= changed
+    record.anchor.path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_an_anchor_that_was_changed_or_thinned_out_is_named(record: Record) -> None:
+    whole = record.anchor.path.read_text()
+    change_the_anchor_s_line(record, 4, root="00" * 32)
+    assert found_first(record) == (Kind.ANCHOR_DIFFERS, 4)
+    lines = whole.splitlines(keepends=True)
+    record.anchor.path.write_text("".join(lines[:2] + lines[3:]))
+    assert found_first(record) == (Kind.ANCHOR_BEHIND, 3)
+    record.anchor.path.unlink()
+    assert found_first(record) == (Kind.ANCHOR_DOWN, None)
+
+
+def found_first(record: Record) -> tuple[Kind, int | None] | None:
+    first = record.verify().first_fault
+    return first and (first.kind, first.seal)
+
+
 def test_without_anchors_cut_off_seals_would_not_be_found(record: Record) -> None:
-    """Why anchors are not optional."""
+    """Why anchors are not optional. The sums behind the charts betray it only until they are made again."""
     cut_off_the_newest_seals(record)
+    assert [each.kind for each in record.verify(anchors=[]).faults] == [Kind.SUMS]
+    with record.as_role(APP) as connection, connection.cursor() as cursor:
+        rebuild(cursor)
     assert record.verify(anchors=[]).faults == []
 
 

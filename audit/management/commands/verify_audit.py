@@ -10,8 +10,9 @@ from django.core.management.base import BaseCommand, CommandParser
 from psycopg import Connection
 
 from audit.anchors import configured
+from audit.findings import Report
 from audit.roles import connect
-from audit.verification import Report, Verifier
+from audit.verification import Verifier
 
 BAR = 40
 RECENT = 5_000  # seals; a bucket gives them one by one, some fifty a second

@@ -8,8 +8,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit import verifying
+from audit.findings import Severity
 from audit.models import AnchorState, AuditEvent, AuditLeaf, AuditSeal, VerificationRun
-from audit.verification import FRESH, Severity
+from audit.verification import FRESH
 from chatgrid.console.proofs.base import Evidence, counted
 from departments.models import Organization
 

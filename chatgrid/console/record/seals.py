@@ -25,10 +25,11 @@ from django.views.decorators.http import require_POST, require_safe
 
 from audit import rollups, tasks, verifying
 from audit.events import Event
+from audit.findings import Severity
 from audit.models import AuditEvent, AuditSeal, LegalHold, RetentionPolicy, VerificationRun
 from audit.proofs import AnchorMark, anchor_marks
 from audit.signing import key_id
-from audit.verification import LEAST_KEPT, Severity
+from audit.verification import LEAST_KEPT
 from chatgrid.accounts.models import User
 from chatgrid.console.asking import ask
 from chatgrid.console.record.filters import as_uuid
