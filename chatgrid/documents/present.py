@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,6 +19,14 @@ NEARLY_FULL = 80  # percent of what a department may keep
 
 
 @dataclass(frozen=True)
+class ShownRows:
+    """Rows of a sheet as a table: its headers, and for each row its number in the file (or none) and its values."""
+
+    headers: list[str]
+    rows: list[tuple[int | None, list[str]]]
+
+
+@dataclass(frozen=True)
 class ShownPassage:
     """A passage of a document's page. `heading` and `place` are empty where they repeat those of the one before."""
 
@@ -26,6 +35,7 @@ class ShownPassage:
     place: str
     text: str
     page: int | None = None
+    rows: ShownRows | None = None
 
     @property
     def number(self) -> int:
@@ -85,10 +95,36 @@ def shown_passages(passages: Iterable[StoredPassage]) -> list[ShownPassage]:
                 place=new_place if new_place != place else "",
                 text=passage.text,
                 page=passage.locator.get("page"),
+                rows=rows_of(passage),
             )
         )
         heading, place = new_heading, new_place
     return shown
+
+
+def rows_of(passage: StoredPassage) -> ShownRows | None:
+    """The rows of a passage of a sheet; None where it has none, or where its lines do not tell for sure.
+
+    A line is "Header: value; Header: value" (departments/documents/extractors/tables.py). A value may hold the same
+    signs, so each header has to stand in most lines.
+    """
+    if "row_from" not in passage.locator:
+        return None
+    lines = [dict(part.partition(": ")[::2] for part in line.split("; ")) for line in passage.text.split("\n")]
+    times = Counter(header for line in lines for header in line)
+    if not all(": " in part for line in passage.text.split("\n") for part in line.split("; ")):
+        return None
+    if min(times.values()) * 2 < len(lines) or len(times) < 2:
+        return None
+    first, last = passage.locator["row_from"], passage.locator.get("row_to")
+    is_whole = last is not None and last - first + 1 == len(lines)
+    return ShownRows(
+        list(times),
+        [
+            (first + place if is_whole else None, [line.get(header, "") for header in times])
+            for place, line in enumerate(lines)
+        ],
+    )
 
 
 def grouped(passages: Iterable[ShownPassage], *, with_pages: bool, mark: int | None = None) -> list[PassageGroup]:

@@ -45,6 +45,10 @@ from departments.roles import Right
 PASSAGES_SHOWN = 400
 TEXT_KINDS = frozenset({"markdown", "text", "csv", "json", "html", "eml"})
 SOURCE_BYTES = 200_000
+GONE = (
+    "No document of {} stands behind this link. If an answer led you here, the document has been deleted since: "
+    "the answer keeps the passage that it cited, but nobody can check it against the document any more."
+)
 PIECE = 256 * 1024  # bytes of a download that are in memory
 
 
@@ -52,9 +56,17 @@ PIECE = 256 * 1024  # bytes of a download that are in memory
 @require_person
 @with_store
 def detail(request: PersonRequest, slug: str, document_id: UUID) -> HttpResponse:
-    """A document's passages. `version` is the id of an older one, `passage` the one to begin at, `cut` its cutting."""
+    """A document's passages. `version` is the id of an older one, `passage` the one to begin at, `cut` its cutting.
+
+    Where there is no such document, a page says what that means for an answer that cites it: the same page for every id
+    that is none of this department's.
+    """
     department = department_of(request, slug, Right.READ_DOCUMENTS)
-    found = async_to_sync(get_document)(department, document_id)
+    try:
+        found = async_to_sync(get_document)(department, document_id)
+    except NotFound:
+        gone = {"title": "This document is not here", "sentence": GONE.format(department.name), "status": 404}
+        return render(request, "errors/problem.html", gone, status=404)
     version = _chosen_version(found, request.GET.get("version"))
     offset = number_in(request, "passage") // PASSAGES_SHOWN * PASSAGES_SHOWN
     cut, marked = number_or_none(request, "cut"), number_or_none(request, "passage")

@@ -50,11 +50,11 @@ _CITED = """
 # the same question in other spacing or capitals is one
 _MISSED = """
     SELECT
-        max(question) AS question, count(*)::integer AS times, max(day) AS latest_on, bool_and(narrowed) AS narrowed,
+        min(question) AS question, count(*)::integer AS times, max(day) AS latest_on, bool_and(narrowed) AS narrowed,
         count(*) OVER () AS total
     FROM unanswered WHERE day >= %(since)s AND question <> ''
     GROUP BY lower(question)
-    ORDER BY count(*) DESC, max(day) DESC, lower(max(question)) OFFSET %(offset)s LIMIT %(limit)s
+    ORDER BY count(*) DESC, max(day) DESC, lower(min(question)) OFFSET %(offset)s LIMIT %(limit)s
 """
 _COUNT_MISSED = """
     SELECT count(*)::integer AS all, count(*) FILTER (WHERE question = '')::integer AS untold

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID, uuid4
+
 import pytest
 from django.test import AsyncClient
 from django.urls import reverse
@@ -9,6 +11,7 @@ from django.urls import reverse
 from chatgrid.chat.citations import Check, check, is_supported
 from chatgrid.chat.markdown import cited_statements, render
 from chatgrid.chat.models import Message
+from departments.documents.deletion import delete_document
 from departments.documents.ingest import ingest_version
 from departments.keys.secret import Secret
 from tests.chatgrid.chat.test_asking import ask_streaming
@@ -146,3 +149,12 @@ async def test_an_old_answer_opens_the_version_that_it_cited(company: Company, p
     opened = (await client.get(address.split("#")[0])).content.decode()
     assert "carry five unused days" in opened
     assert "The chat answers from version 2" in opened
+    await delete_document(company.hr, company.alice, UUID(citation["document"]))
+    gone = await client.get(address.split("#")[0])
+    assert gone.status_code == 404
+    assert "the document has been deleted since" in gone.content.decode()
+    assert "carry five unused days" in await page_of(client, answer)  # what it cited stays with the answer
+    never = await client.get(reverse("documents:detail", args=["hr", uuid4()]))
+    assert [line for line in never.content.decode().splitlines() if "nonce" not in line] == [
+        line for line in gone.content.decode().splitlines() if "nonce" not in line
+    ]

@@ -60,11 +60,11 @@ async def test_a_question_that_found_nothing_is_shown_without_who_asked_it(hr: C
     await ask(hr.bob, ANSWERED)
     client = await signed_in(hr.alice)
     text = await page(client)
-    assert "bicycle does the office in Ghent" in text
+    assert "bicycle does the office in ghent" in text.lower()
     assert "2 times" in text
     assert "[e-mail]" in text
     for personal in ("robert@acme.example", hr.bob.name, hr.bob.email, str(hr.bob.pk), hr.carol.email):
-        assert personal not in text
+        assert personal.lower() not in text.lower()
     assert "carry over" not in text
     # nothing in the store leads to a person either
     rows = await execute(hr.hr, "SELECT * FROM unanswered")
@@ -72,7 +72,7 @@ async def test_a_question_that_found_nothing_is_shown_without_who_asked_it(hr: C
     # the link puts the question into the box of the test bench
     link = text.split('href="/d/hr/documents/test/?question=')[1].split('"')[0]
     bench = (await client.get(f"/d/hr/documents/test/?question={link}")).content.decode()
-    assert 'value="Which bicycle does the office in Ghent' in bench or 'value="WHICH BICYCLE' in bench
+    assert 'value="which bicycle does the office in ghent' in bench.lower()
 
 
 async def test_the_person_is_told_what_the_admins_see(hr: Company) -> None:

@@ -20,7 +20,7 @@ from departments.documents.records import State
 from departments.models import Department
 from tests.company import Company, signed_in
 from tests.departments.documents import files
-from tests.departments.documents.shelf import LEAVE, add, ready, version_of
+from tests.departments.documents.shelf import LEAVE, add, execute, ready, version_of
 from tests.provider import Provider
 
 INK = (11, 107, 91)
@@ -53,6 +53,12 @@ def test_a_passage_is_outlined_where_it_stands_on_its_page(tmp_path: Path) -> No
     assert elsewhere == []
     top = min(y for _, y in around)
     assert 0 < top < Image.open(io.BytesIO(plain)).height / 2
+
+
+def marks(picture: bytes) -> bool:
+    """Whether a cited passage is filled on a picture."""
+    colours = Image.open(io.BytesIO(picture)).convert("RGB").getcolors(1 << 20) or []
+    return (176, 80, 0) in {colour for _, colour in colours}
 
 
 @pytest.mark.parametrize("content", [files.locked_pdf(), b"%PDF-1.7 and then nothing", b"not a pdf"])
@@ -93,8 +99,36 @@ async def test_a_page_is_shown_to_members_and_to_nobody_else(company: Company, h
     assert outlined(shown.content)
     assert [(await bob.get(page(number))).status_code for number in (0, 3, 9_999_999)] == [404] * 3
     assert (await dave.get(page(1))).status_code == 404
-    detail = await bob.get(reverse("documents:detail", args=["hr", version.document_id]))
-    assert page(1) in detail.content.decode()
+    detail = reverse("documents:detail", args=["hr", version.document_id])
+    assert f'{page(1)}"' in (await bob.get(detail)).content.decode()
+    # a citation leads to its passage, and the picture of that page has it filled
+    [row] = await execute(hr, "SELECT ordinal, generation FROM passage WHERE locator->>'page' = '2' LIMIT 1")
+    cited = (await bob.get(detail, {"passage": row["ordinal"], "cut": row["generation"]})).content.decode()
+    address = f"{page(2)}?mark={row['ordinal']}&amp;cut={row['generation']}"
+    assert (address in cited, f'{page(1)}"' in cited) == (True, True)
+    assert marks((await bob.get(address.replace("&amp;", "&"))).content)
+    assert not marks((await bob.get(page(2))).content)
+
+
+async def test_a_page_shows_the_passages_of_one_cutting(
+    company: Company, hr: Department, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.core.files.uploadedfile import SimpleUploadedFile
+
+    version = (await accept_upload(hr, company.alice, "a.pdf", SimpleUploadedFile("a.pdf", files.long_pdf(1)))).version
+    await ingest_version(hr, version.id)
+    same = "version_id, ordinal, context, text, heading_path, locator, tokens, searchable"
+    await execute(
+        hr, f"INSERT INTO passage (generation, {same}) SELECT 1, {same.replace(', searchable', ', false')} FROM passage"
+    )
+    asked: list[int] = []
+    monkeypatch.setattr(preview, "draw", lambda path, number, passages, marked: asked.append(len(passages)) or b"")
+    client = await signed_in(company.bob)
+    page = reverse("documents:page", args=["hr", version.document_id, version.id, 1])
+    for query in ("", "?cut=0", "?cut=1", "?cut=7&mark=x"):
+        await client.get(page + query)
+    [row] = await execute(hr, "SELECT count(*)::int AS passages FROM passage WHERE generation = 0")
+    assert asked == [row["passages"]] * 4
 
 
 async def test_a_text_shows_the_file_itself_escaped(company: Company, hr: Department) -> None:
