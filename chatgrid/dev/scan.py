@@ -1,7 +1,8 @@
 """`make scan`: looks for keys in the repository's files and in the pages' files as they are served.
 
 - Every file that is tracked, or would be with the next `git add`, and everything `collectstatic` puts together,
-  compressed copies included.
+  compressed copies included. Also what lies in zip files (wheels and office documents are such), text of two bytes a
+  character, and the names of files. A file that is too large to read is a finding: nobody knows what is in it.
 - Prints file, line and kind of what it finds, never the text itself. Exit code 1 if there is anything.
 - There is no list of exceptions: test keys are built at run time from parts.
 """
@@ -14,14 +15,18 @@ import re
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from departments.keys.patterns import STRICT
+from departments.keys.redaction import without_keys
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LARGEST = 20 * 1024 * 1024
+TOO_LARGE = "place for keys: too large to be looked through"
+ENCRYPTED = 1  # in a zip member's flags
 
 PATTERNS: dict[str, re.Pattern[str]] = {
     "key of OpenAI": STRICT,
@@ -71,8 +76,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def scan(files: Iterable[tuple[str, Path]]) -> Iterator[Found]:
     """What is found in these files, each with the name to show for it."""
-    for name, path in files:
-        yield from scan_text(name, read(path))
+    for plain, path in files:
+        name = without_keys(plain)  # what is printed
+        yield from scan_text(name, plain)
+        if path.is_symlink():
+            continue
+        if path.stat().st_size > LARGEST:
+            yield Found(name, 0, TOO_LARGE)
+            continue
+        for part, content in parts_of(path):
+            yield from scan_text(f"{name}{part}", content)
 
 
 def scan_text(name: str, text: str) -> Iterator[Found]:
@@ -88,12 +101,22 @@ def repository_files(repository: Path) -> list[str]:
     return sorted({name for name in listed.decode().split("\0") if name and (repository / name).is_file()})
 
 
-def read(path: Path) -> str:
-    """The file as text, unpacked where it is packed. Latin-1 reads any file, and keys are plain ASCII."""
-    if path.is_symlink() or path.stat().st_size > LARGEST:
-        return ""
+def parts_of(path: Path) -> Iterator[tuple[str, str]]:
+    """The file as text, unpacked where it is packed, each part with a suffix for the name to show."""
     content = path.read_bytes()
-    return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("latin-1")
+    if path.suffix == ".gz":
+        content = gzip.decompress(content)
+    yield "", as_text(content)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as packed:
+            for member in packed.infolist():
+                if member.file_size <= LARGEST and not member.flag_bits & ENCRYPTED:
+                    yield f"!{member.filename}", as_text(packed.read(member))
+
+
+def as_text(content: bytes) -> str:
+    """Latin-1 reads any file, and keys are plain ASCII; in UTF-16 there is a zero beside each character."""
+    return content.replace(b"\0", b"").decode("latin-1")
 
 
 def collect(folder: Path) -> None:

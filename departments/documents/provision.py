@@ -33,6 +33,8 @@ from departments.documents.logins import end_sessions, let_in, logins_of, shut_o
 from departments.documents.originals import delete_originals
 from departments.documents.schema import upgrade, version_of
 from departments.keys.reader import current_vault, record_secret_read, secret_cache
+from departments.keys.rotation import RotationError, end_for_good
+from departments.keys.rotation_subjects import store_password_of
 from departments.keys.vaults import SecretMissing, Vault
 from departments.models import Department
 
@@ -82,7 +84,14 @@ def upgrade_store(department: Department, *, only_check: bool = False) -> tuple[
 
 
 def delete_store(department: Department) -> Receipt:
-    """Deletes the department's database, role, originals and password, for good."""
+    """Deletes the department's database, role, originals and password, for good.
+
+    ProvisioningImpossible while a worker is exchanging the password; an exchange that only waits ends with the store.
+    """
+    try:
+        end_for_good(store_password_of(department))
+    except RotationError as error:
+        raise ProvisioningImpossible(str(error)) from None
     department.store_ready = False
     Department.objects.filter(pk=department.pk).update(store_ready=False)
     with _alone(department, _place(department)) as server:

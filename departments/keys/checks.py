@@ -2,12 +2,14 @@
 
 Rules:
 - A message names the place, never the text that was found there.
-- The database is looked through only when it is asked for by name: it reads every text column of every table of ours.
+- The database is looked through only when it is asked for by name: it reads every text column of every table, those of
+  the libraries too.
 - Stable ids: departments.E001 settings, departments.E002 the database.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +22,6 @@ from psycopg import sql
 
 from departments.keys.patterns import contains_key
 
-OURS = ("audit", "departments", "chatgrid")
 DATABASE = "default"
 MOST = 10  # findings of one table
 TEXT = {"CharField", "TextField", "SlugField", "EmailField", "URLField", "JSONField", "FileField"}
@@ -55,7 +56,7 @@ def rows_with_keys() -> Iterator[tuple[str, str]]:
     """Table and primary key of every row that holds a key, at most `MOST` of a table."""
     there = set(connections[DATABASE].introspection.table_names(include_views=True))
     for model in apps.get_models():
-        if model.__module__.split(".")[0] in OURS and model._meta.db_table in there | {"audit_event"}:
+        if model._meta.db_table in there | {"audit_event"}:
             yield from _rows_of(model)
 
 
@@ -90,6 +91,8 @@ def _holds_text(field: Field[Any, Any]) -> bool:
 def _holds_key(value: Any) -> bool:
     if isinstance(value, str | bytes):
         return contains_key(value if isinstance(value, str) else value.decode("latin-1"))
+    if isinstance(value, os.PathLike):
+        return _holds_key(os.fspath(value))
     if isinstance(value, Mapping):
         return any(_holds_key(one) for pair in value.items() for one in pair)
     return isinstance(value, list | tuple | set | frozenset) and any(_holds_key(one) for one in value)

@@ -1,4 +1,4 @@
-"""A department's project at OpenAI, from nothing to ready: planned, shown, applied, adopted, archived.
+"""A department's project at OpenAI, from nothing to ready: planned, shown, applied, adopted.
 
 Rules:
 - `plan` reads and changes nothing; `apply` does the steps of project_steps.py in order, each only where it is needed.
@@ -6,7 +6,7 @@ Rules:
 - One process has a project in hand at a time: a conditional update claims it, and the claim lapses by itself.
 - Each step that was done is an event in the record, with what was changed; so is a stop, with our sentence.
 - An organization without an admin key, or a provider without an Admin API, is an answer and not an error.
-- A department's store is made one layer up (departments/provisioning.py).
+- A department's store is made one layer up (departments/provisioning.py). Closing a project is archiving.py's.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from dataclasses import asdict
+from datetime import timedelta
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -37,7 +37,7 @@ from departments.keys.admin_api import (
     open_admin_api,
     provider_of,
 )
-from departments.keys.models import AdminKeyReference, KeyReference, ProviderProject
+from departments.keys.models import AdminKeyReference, ProviderProject
 from departments.keys.project_plan import (
     Busy,
     Change,
@@ -48,13 +48,11 @@ from departments.keys.project_plan import (
 )
 from departments.keys.project_steps import STEPS, changes, remember_project
 from departments.keys.project_work import Step, Work
-from departments.keys.reader import current_vault, forget_provider_key, key_name
-from departments.keys.vaults import SecretMissing, VaultError
+from departments.keys.vaults import VaultError
 from departments.models import Department
 from departments.roles import OrganizationRole
 
 __all__ = [
-    "ArchiveReceipt",
     "Busy",
     "Change",
     "NameTaken",
@@ -64,7 +62,6 @@ __all__ = [
     "Unmanaged",
     "adopt",
     "apply",
-    "archive",
     "in_hand",
     "plan",
     "project_row",
@@ -78,17 +75,6 @@ Unmanaged: TypeAlias = AdminKeyMissing | NoAdminApi
 ORDER = list(Step)
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ArchiveReceipt:
-    """Proof that a project is closed and its key gone from the secret manager."""
-
-    department: str
-    project_id: str
-    key_ids: tuple[str, ...]
-    secret_versions: tuple[str, ...]
-    archived_at: datetime
 
 
 def project_row(department: Department) -> ProviderProject:
@@ -157,24 +143,8 @@ def adopt(
                 remember_project(row, project_id)
                 row.save(update_fields=["service_account_id", "step"])
                 actor = {"actor_id": by, "actor_name": by_name}
-                record(_entry(department, Event.PROJECT_ADOPTED, project_id, {}, actor))
+                record(project_entry(department, Event.PROJECT_ADOPTED, project_id, {}, actor))
             return list(changes(work))
-
-
-def archive(department: Department, by: UUID | None = None, by_name: str = "") -> ArchiveReceipt | Unmanaged:
-    """Delete its keys, close its project for ever and delete its secret. Repeatable; the last run gives the receipt."""
-    opened = open_api(department)
-    if not isinstance(opened, AdminApi):
-        return opened
-    with opened, in_hand(department) as row:
-        work = Work(opened, row, department)
-        with translated(work, "archive"):
-            key_ids = _close(work)
-            receipt = ArchiveReceipt(
-                str(department.pk), row.project_id, key_ids, _delete_secret(department), timezone.now()
-            )
-            _note_archived(work, receipt, {"actor_id": by, "actor_name": by_name})
-    return receipt
 
 
 # -- rows and claims
@@ -249,32 +219,6 @@ def _require_adoptable(work: Work, project_id: str) -> None:
         raise ProvisioningStopped(f"{project_id} is archived, and that is final. Choose another one.")
 
 
-def _close(work: Work) -> tuple[str, ...]:
-    """Delete every key, then archive; an archived project takes no deletion any more. The ids of the deleted keys."""
-    if not work.row.project_id:
-        return ()
-    try:
-        if not work.api.retrieve_project(work.row.project_id).active:
-            return ()
-    except AdminMissing:
-        return ()
-    keys = work.api.list_keys(work.row.project_id)
-    for account in work.api.list_service_accounts(work.row.project_id):
-        work.api.delete_service_account(work.row.project_id, account.id)
-    for key in keys:
-        work.api.delete_key(work.row.project_id, key.id)
-    work.api.archive_project(work.row.project_id)
-    return tuple(key.id for key in keys)
-
-
-def _delete_secret(department: Department) -> tuple[str, ...]:
-    forget_provider_key(department)
-    try:
-        return current_vault().delete(key_name(department)).version_ids
-    except SecretMissing:
-        return ()
-
-
 # -- notes
 
 
@@ -304,7 +248,7 @@ def _note_stopped(work: Work, step: str, sentence: str) -> None:
         work.row.save(update_fields=["state", "failure", "changed_at"])
         attempted = asdict(work.attempt) if work.attempt else None
         details = {"step": step, "sentence": sentence, "attempted": attempted}
-        record(_entry(work.department, Event.PROJECT_STOPPED, work.row.project_id, details))
+        record(project_entry(work.department, Event.PROJECT_STOPPED, work.row.project_id, details))
 
 
 def _note_done(work: Work, step: Step, change: Change | None, actor: dict[str, Any]) -> None:
@@ -318,27 +262,16 @@ def _note_done(work: Work, step: Step, change: Change | None, actor: dict[str, A
         row.save(update_fields=["step", "failure", "state", "changed_at"])
         if change is not None or is_progress:
             details = asdict(change) if change else {"step": step, "sentence": "Was as wanted already"}
-            record(_entry(work.department, Event.PROJECT_STEP_DONE, row.project_id, details | work.said, actor))
+            record(project_entry(work.department, Event.PROJECT_STEP_DONE, row.project_id, details | work.said, actor))
         if is_ready and not was_ready:
-            record(_entry(work.department, Event.PROJECT_READY, row.project_id, {"name": row.name}, actor))
+            record(project_entry(work.department, Event.PROJECT_READY, row.project_id, {"name": row.name}, actor))
     work.said = {}
 
 
-def _note_archived(work: Work, receipt: ArchiveReceipt, actor: dict[str, Any]) -> None:
-    row = work.row
-    with transaction.atomic():
-        KeyReference.objects.filter(department=work.department).delete()
-        row.state, row.archived_at = ProviderProject.State.ARCHIVED, receipt.archived_at
-        row.project_id = row.service_account_id = row.step = row.failure = row.mint_token = ""
-        row.asked_at, row.applied = None, {}
-        row.save()
-        details = {**asdict(receipt), "archived_at": receipt.archived_at.isoformat()}
-        record(_entry(work.department, Event.PROJECT_ARCHIVED, receipt.project_id, details, actor))
-
-
-def _entry(
+def project_entry(
     department: Department, event: Event, project_id: str, details: dict[str, Any], actor: dict[str, Any] | None = None
 ) -> Entry:
+    """An event about a department's project."""
     return Entry(
         event=event,
         organization_id=department.organization_id,

@@ -27,7 +27,9 @@ Rules:
 - Without an admin key a person pastes the new key and deletes the old one; the machine asks, checks daily and reminds.
 - A pasted key waits in an inbox that bears the rotation's id. The row is there before the key is, and the machine
   empties the inbox on every way; so no pasted key is left where nobody looks, whichever process dies.
-- Whoever pasted the key that is coming into use has seen it: where that person leaves, another exchange follows.
+- A project or a store that is closed for good takes its rotation along: no worker goes on with it.
+- A new key that is stored or pasted may have been seen: where somebody with access leaves before it comes into use,
+  another exchange follows.
 - What is unreachable is tried again, with growing pauses; `problem` says on the page what it waits for.
 """
 
@@ -45,9 +47,10 @@ from audit.events import Event
 from departments.keys.admin_key import admin_key_document
 from departments.keys.key_people import forget_pasted, note_pasted
 from departments.keys.reader import current_vault, key_document
-from departments.keys.rotation_job import Mode, Result, Step
+from departments.keys.rotation_claims import unclaimed
+from departments.keys.rotation_job import Job, Mode, Result, Step
 from departments.keys.rotation_models import Rotation
-from departments.keys.rotation_parts import paster_of_current, unproven
+from departments.keys.rotation_parts import empty_inbox, paster_of_current, unproven
 from departments.keys.rotation_subjects import Subject, What, as_subject, subject_of
 from departments.keys.rotation_tell import By, publish, tell
 from departments.keys.rotation_worker import advance, default_tools, tick
@@ -64,6 +67,7 @@ __all__ = [
     "advance",
     "confirm_deletion",
     "default_tools",
+    "end_for_good",
     "give_up",
     "look_again",
     "start",
@@ -78,6 +82,7 @@ TAKES_PASTE = (Step.PLAN, Step.MINT, Step.STAGE)
 PASTING = timedelta(minutes=2)  # above the longest a secret manager takes to store a value
 MODES = {Rotation.Trigger.LEAK: Mode.EMERGENCY, Rotation.Trigger.PERSON_LEFT: Mode.PROMPT}
 UNDER_WAY = "A rotation of this key is under way. Wait for its end, or give it up, then paste again."
+AT_WORK = "A worker is taking a step of an exchange right now. Try again in a minute."
 JUST_PASTED = "Another key was pasted a moment ago and is being tried. Wait for its end."
 
 _publish = publish  # one name for everything that is asked for here
@@ -160,6 +165,24 @@ def confirm_deletion(rotation: Rotation, by: By) -> None:
     transaction.on_commit(lambda: _publish(rotation))
 
 
+def end_for_good(target: Department | Subject) -> None:
+    """Close the open rotation of a secret that goes itself, and empty its inbox.
+
+    RotationError while a worker is at it: what that does must be known before anything is deleted.
+    """
+    subject = as_subject(target)
+    rotation = subject.open_rotation()
+    if rotation is None:
+        return
+    closed = {"step": Step.CLOSED, "result": Result.ARCHIVED, "closed_at": timezone.now(), "not_before": None}
+    closed |= {"claim": None, "claimed_until": None}
+    with transaction.atomic():
+        if not unclaimed(timezone.now()).filter(pk=rotation.pk, closed_at=None).update(**closed):
+            raise RotationError(AT_WORK)
+        tell(rotation, Event.ROTATION_CLOSED, {"result": Result.ARCHIVED})
+        empty_inbox(Job(rotation, default_tools()))
+
+
 def look_again(rotation: Rotation) -> None:
     """A person says that the old key was deleted: check now instead of tomorrow."""
     Rotation.objects.filter(pk=rotation.pk, closed_at=None).update(not_before=None)
@@ -207,9 +230,10 @@ def _join(subject: Subject, mode: str, told: dict[str, Any], by: By | None) -> R
 def _hurried(rotation: Rotation, mode: str, leaver: bool) -> dict[str, str]:
     """What a wish changes. It comes too late for this rotation where what readers get will not change any more.
 
-    Nor does the key that was pasted for it: somebody who leaves may be the one who has seen it.
+    Nor does a key that is there already, pasted or stored: somebody who leaves may have seen it.
     """
-    decided = rotation.promoted_at or rotation.giving_up or rotation.give_up_asked or (leaver and rotation.pasted_by_id)
+    may_be_known = leaver and (rotation.new_fingerprint or rotation.pasted_by_id)
+    decided = rotation.promoted_at or rotation.giving_up or rotation.give_up_asked or may_be_known
     wants_another = decided and (mode != Mode.PLANNED or rotation.step == Step.PROVE)
     urgent = max(rotation.mode, mode, key=URGENCY.index)
     return {"mode": urgent, "again": max(rotation.again, mode, key=URGENCY.index) if wants_another else rotation.again}

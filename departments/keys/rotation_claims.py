@@ -32,10 +32,14 @@ class ClaimLost(Exception):
     """Another worker has gone on with the rotation. Nothing was written."""
 
 
+def unclaimed(now: datetime) -> QuerySet[Rotation]:
+    """Rotations that no worker holds."""
+    return Rotation.objects.filter(Q(claimed_until=None) | Q(claimed_until__lt=now))
+
+
 def due(now: datetime) -> QuerySet[Rotation]:
     """Open rotations that nobody holds and whose next step may be taken."""
-    free = Q(claimed_until=None) | Q(claimed_until__lt=now)
-    return Rotation.objects.filter(free, Q(not_before=None) | Q(not_before__lte=now), closed_at=None)
+    return unclaimed(now).filter(Q(not_before=None) | Q(not_before__lte=now), closed_at=None)
 
 
 def win_claim(rotation_id: UUID, now: datetime) -> UUID | None:

@@ -56,6 +56,7 @@ class Rotation(models.Model):
         OUTAGE = "outage", "The old key is dead and there is no new one"
         SUPERSEDED = "superseded", "The provider deletes whole accounts only: the next rotation does that"
         HANDED_OVER = "handed_over", "Another exchange was needed first: it proves this one's old key dead, too"
+        ARCHIVED = "archived", "Ended with its project or its store, which was closed for good"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     what = models.CharField(max_length=16, choices=What.choices, default=What.KEY)

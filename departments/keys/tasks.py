@@ -9,7 +9,7 @@ from uuid import UUID
 from celery import shared_task
 from django.utils import timezone
 
-from departments.keys import drift, provisioning, rotation, triggers, usage_check
+from departments.keys import archiving, drift, provisioning, rotation, triggers, usage_check
 from departments.keys.models import ProviderProject
 from departments.keys.project_plan import ProvisioningStopped
 from departments.models import Department
@@ -72,8 +72,7 @@ def archive_project(department_id: str, by: str | None = None, by_name: str = ""
     if department is None:
         return
     try:
-        answer = provisioning.archive(department, UUID(by) if by else None, by_name)
-        sentence = "" if isinstance(answer, provisioning.ArchiveReceipt) else answer.sentence
+        sentence = archiving.archive(department, UUID(by) if by else None, by_name).sentence
     except ProvisioningStopped as error:
         sentence = str(error)
     _show(department, [], sentence)

@@ -22,5 +22,21 @@ class Migration(migrations.Migration):
             name="pasted_by_id",
             field=models.UUIDField(help_text="The person who pasted the new key.", null=True),
         ),
+        migrations.AlterField(
+            model_name="rotation",
+            name="result",
+            field=models.CharField(
+                blank=True,
+                choices=[
+                    ("done", "Done: the old key is proven dead"),
+                    ("rolled_back", "Given up: the old key is in use, the new one is dead"),
+                    ("outage", "The old key is dead and there is no new one"),
+                    ("superseded", "The provider deletes whole accounts only: the next rotation does that"),
+                    ("handed_over", "Another exchange was needed first: it proves this one's old key dead, too"),
+                    ("archived", "Ended with its project or its store, which was closed for good"),
+                ],
+                max_length=16,
+            ),
+        ),
         migrations.RunPython(note_who_began, migrations.RunPython.noop),
     ]

@@ -20,9 +20,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from departments.keys import drift
+from departments.keys.archiving import ArchiveReceipt, archive
 from departments.keys.models import ProviderProject
 from departments.keys.project_plan import ProvisioningStopped
-from departments.keys.provisioning import ArchiveReceipt, adopt, archive, project_row
+from departments.keys.provisioning import adopt, project_row
 from departments.keys.vaults import VaultError
 from departments.models import Department
 from departments.provisioning import FileRefused, Plan, all_departments, apply, plan, read_file, set_wanted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,38 @@ def test_a_compressed_copy_hides_nothing(tmp_path: Path) -> None:
     packed = tmp_path / "chat.js.gz"
     packed.write_bytes(gzip.compress(make_key().reveal().encode()))
     assert [found.kind for found in scan.scan([("chat.js.gz", packed)])] == ["key of OpenAI"]
+
+
+def test_what_lies_in_a_zip_file_is_looked_at(tmp_path: Path) -> None:
+    packed = tmp_path / "letter.docx"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as folder:
+        folder.writestr("word/document.xml", f"<p>{make_key().reveal()}</p>")
+    assert [str(found) for found in scan.scan([("letter.docx", packed)])] == [
+        "letter.docx!word/document.xml:1: looks like a key of OpenAI"
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+def test_a_key_in_wide_characters_is_found(tmp_path: Path, encoding: str) -> None:
+    exported = tmp_path / "exported.csv"
+    exported.write_text(f"name;key\nHR;{make_key().reveal()}\n", encoding=encoding)
+    assert [found.line for found in scan.scan([("exported.csv", exported)])] == [2]
+
+
+def test_a_key_as_a_name_is_found_and_not_repeated(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key = make_key().reveal()
+    (repository / f"{key}.txt").write_text("nothing")
+    assert scan.main([str(repository)]) == 1
+    assert key[10:30] not in capsys.readouterr().out
+
+
+def test_a_file_that_is_too_large_is_not_passed_over(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(scan, "LARGEST", 100)
+    (repository / "dump.sql").write_text("x" * 101)
+    assert scan.main([str(repository)]) == 1
+    assert "dump.sql:0: looks like a place for keys: too large" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,14 @@ from audit.models import AuditEvent
 from departments.documents.credentials import Credential, credential_name, parse_credential
 from departments.documents.logins import logins_of
 from departments.documents.password_rotation import STEPS
-from departments.documents.provision import delete_store, provision_store
+from departments.documents.provision import ProvisioningImpossible, delete_store, provision_store
 from departments.documents.store import open_store
 from departments.keys import key_people, triggers
 from departments.keys import rotation as rotating
 from departments.keys.offboarding import rotate_what_they_could_see
 from departments.keys.reader import current_vault
 from departments.keys.rotation import By
+from departments.keys.rotation_claims import win_claim
 from departments.keys.rotation_models import Rotation
 from departments.keys.rotation_subjects import store_password_of
 from departments.models import Department
@@ -160,6 +161,24 @@ def test_a_given_up_exchange_leaves_the_old_password_and_ends_the_new_one(hr: De
     assert rotation.result == Result.ROLLED_BACK
     assert credential(hr).password == old.password
     assert (lets_in(old), lets_in(new)) == (True, False)
+
+
+def test_a_store_that_is_deleted_takes_its_exchange_along(hr: Department) -> None:
+    rotation = run(rotating.start(store_password_of(hr), "button"), Step.DRAIN)
+    old, new = (
+        current_vault().get_version(credential_name(hr), each) for each in (rotation.old_version, str(rotation.pk))
+    )
+    logins = [parse_credential(each) for each in (old, new)]
+    assert [lets_in(each) for each in logins] == [True, True]
+    win_claim(rotation.pk, datetime.now(UTC) + timedelta(hours=1))
+    with pytest.raises(ProvisioningImpossible, match="Try again in a minute"):
+        delete_store(hr)
+    Rotation.objects.filter(pk=rotation.pk).update(claimed_until=None)
+    receipt = delete_store(hr)
+    rotation.refresh_from_db()
+    assert (rotation.result, rotating.advance(rotation.pk)) == (Result.ARCHIVED, None)
+    assert set(receipt.secret_versions) == {rotation.old_version, str(rotation.pk)}
+    assert [lets_in(each) for each in logins] == [False, False]
 
 
 async def read_on(department: Department, stop: asyncio.Event) -> list[str]:

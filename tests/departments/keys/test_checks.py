@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from allauth.account.models import EmailAddress
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
@@ -16,7 +19,7 @@ def test_settings_without_a_key_pass() -> None:
     assert keys_in_settings(None) == []
 
 
-@pytest.mark.parametrize("wrap", [str, lambda key: {"url": [f"https://{key}@proxy.example"]}, lambda key: (key,)])
+@pytest.mark.parametrize("wrap", [str, lambda key: {"url": [f"https://{key}@proxy.example"]}, lambda key: (key,), Path])
 def test_a_key_in_a_setting_is_an_error_without_its_text(settings: Settings, wrap: object) -> None:
     key = make_key().reveal()
     settings.PROXY = wrap(key)  # type: ignore[operator]
@@ -40,6 +43,14 @@ def test_a_key_in_a_row_is_an_error_that_names_the_row(company: Company, field: 
     finally:
         setattr(company.hr, field, "clean again")
         company.hr.save()
+
+
+def test_a_key_in_a_table_of_a_library_is_found_too(company: Company) -> None:
+    row = EmailAddress.objects.create(user=company.bob, email=f"{make_key().reveal()[:90]}@acme.example")
+    found = [error.msg for error in keys_in_database(None, databases=["default"])]
+    place = f"account_emailaddress, row {row.pk}: something that looks like a key."
+    row.delete()
+    assert place in found
 
 
 def test_a_plain_check_does_not_read_the_database(company: Company) -> None:

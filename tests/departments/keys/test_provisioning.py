@@ -10,18 +10,17 @@ import pytest
 
 from audit.models import AuditEvent
 from departments.keys import project_key, provisioning
+from departments.keys.archiving import ArchiveReceipt, archive
 from departments.keys.models import AdminKeyReference, KeyReference, ProviderProject
 from departments.keys.patterns import contains_key
 from departments.keys.project_work import Step
 from departments.keys.provisioning import (
-    ArchiveReceipt,
     Busy,
     NameTaken,
     PlanChanged,
     ProvisioningStopped,
     adopt,
     apply,
-    archive,
     in_hand,
     plan,
     project_row,

@@ -13,6 +13,7 @@ from departments.keys import key_people, rotation_worker
 from departments.keys import rotation as rotating
 from departments.keys.admin_api import AdminForbidden, AdminUnavailable
 from departments.keys.models import KeyReference, ProviderProject
+from departments.keys.offboarding import rotate_what_they_could_see
 from departments.keys.rotation import By, NothingToConfirm, RotationError, TooLate
 from departments.keys.rotation_claims import win_claim
 from departments.keys.rotation_job import HOLD, drain_time
@@ -511,3 +512,23 @@ def test_a_paste_helps_a_rotation_that_cannot_make_a_key(installed: Stage, ivan:
     installed.run(rotation)
     assert (rotation.result, installed.current_key()) == (Result.DONE, pasted.value)
     assert list(installed.provider.live) == [pasted.id]
+
+
+@pytest.mark.parametrize("step", [Step.PLAN, Step.VERIFY, Step.DRAIN, Step.RETIRE, Step.PROVE])
+def test_whoever_leaves_in_the_middle_of_an_exchange_knows_no_key_at_its_end(
+    installed: Stage, company: Company, step: str
+) -> None:
+    key_people.note_vault_administrator(installed.department, company.bob.pk)
+    waits = {Step.VERIFY: [Verdict.UNCLEAR], Step.PROVE: [Verdict.ALIVE] * 2}
+    installed.provider.verdicts = list(waits.get(Step(step), []))
+    rotation = installed.start("person_left" if step == Step.PROVE else "button")
+    if step != Step.PLAN:
+        installed.run_to(rotation, step)
+    seen = [value for _, value in installed.provider.live.values()]
+    (joined,) = rotate_what_they_could_see(company.bob.pk, None, "left")
+    assert joined.pk == rotation.pk
+    while (following := Rotation.objects.filter(department=installed.department, closed_at=None).first()) is not None:
+        installed.run(following)
+    (left,) = [value for _, value in installed.provider.live.values()]
+    assert left not in seen
+    assert installed.current_key() == left
