@@ -155,26 +155,28 @@ async def _previewed(
 ) -> tuple[dict[str, Any] | None, str]:
     """The request, and a sentence where something of it could not be found out."""
     caller = Caller(request.person.id, request.person.name, client_address(request))
-    passages, sentence = await _passages(department, caller, question)
-    ask = Ask(department=department, caller=caller, question=question, passages=passages)
+    passages, in_doubt, sentence = await _passages(department, caller, question)
+    ask = Ask(department=department, caller=caller, question=question, passages=passages, in_doubt=in_doubt)
     try:
         return request_of(ask), sentence
     except KeyError:
         return None, "The provider of this department is not set up. IT can choose another one in the console."
 
 
-async def _passages(department: Department, caller: Caller, question: str) -> tuple[list[PassageData], str]:
+async def _passages(department: Department, caller: Caller, question: str) -> tuple[list[PassageData], bool, str]:
+    """What the chat would give the model, whether the search is in doubt of it, and what there is to say of it."""
     try:
         async with open_store(department) as store:
             result = await search(store, department, caller, question, limit=PASSAGES)
     except (CallEndedEarly, StoreDown) as problem:
-        return [], f"Without passages: {problem.sentence}"
-    found = result.passages if result.confident else []
+        return [], False, f"Without passages: {problem.sentence}"
+    found = result.passages if result.worth_reading else []
     shown = [
         PassageData(number, each.title, " > ".join(each.heading_path), each.text)
         for number, each in enumerate(found, start=1)
     ]
-    return shown, "" if shown else "No passage of the department's documents fits this question."
+    sentence = "" if shown else "No passage of the department's documents fits this question."
+    return shown, bool(shown) and not result.confident, sentence
 
 
 def _left(found: Trial) -> int:

@@ -67,7 +67,8 @@ class Exchange:
     replaced: UUID | None = None
     answer: Message | None = None
     found: list[Found] = field(default_factory=list)
-    nearest: list[Found] = field(default_factory=list)  # where no passage fits well enough to answer from
+    in_doubt: bool = False  # the passages are given to the assistant, and the search has no confidence in them
+    nearest: list[Found] = field(default_factory=list)  # for the person, where the search has none
     meter: Meter | None = None  # after the answer, once it is settled
     call_id: UUID = field(default_factory=uuid4)
     guarded: Guarded = field(
@@ -152,7 +153,8 @@ async def _search(exchange: Exchange) -> list[Found]:
     if result.confident:
         return list(result.passages)
     exchange.nearest = list(result.passages[:NEAREST])
-    return []
+    exchange.in_doubt = result.worth_reading
+    return list(result.passages) if exchange.in_doubt else []
 
 
 def _call(exchange: Exchange) -> Ask:
@@ -166,6 +168,7 @@ def _call(exchange: Exchange) -> Ask:
             for number, found in enumerate(exchange.found, start=1)
         ],
         passage_ids=[f"{found.version_id}:{found.ordinal}" for found in exchange.found],
+        in_doubt=exchange.in_doubt,
         call_id=exchange.call_id,
         confirmed=exchange.confirmed,
     )
@@ -223,7 +226,7 @@ async def _note_use(exchange: Exchange) -> None:
     cited = {exchange.found[number - 1].document_id for number in _cited(exchange)}
     try:
         async with open_store(exchange.department) as store:
-            if exchange.found:
+            if cited or (exchange.found and not exchange.in_doubt):
                 await note_citations(store, cited)
             else:
                 await note_unanswered(store, exchange.question, narrowed=bool(exchange.scope))
@@ -244,7 +247,9 @@ def _checked(exchange: Exchange) -> Check:
 
 
 def _nearest(exchange: Exchange) -> dict[str, Any]:
-    """What the search found and had no confidence in: for the person, never for the model."""
+    """What the search had no confidence in and no answer cites: for the person, who can judge."""
+    if _cited(exchange):
+        return {}
     nearest = [_citation(number, found) for number, found in enumerate(exchange.nearest, start=1)]
     return {"nearest": nearest} if nearest else {}
 

@@ -29,7 +29,7 @@ from departments.access import NotFound
 from departments.calls.caller import CallEndedEarly, Caller
 from departments.calls.models import CatalogueModel
 from departments.documents import generations, golden
-from departments.documents.confidence import ENOUGH, is_measured
+from departments.documents.confidence import ENOUGH, LEAST, is_measured
 from departments.documents.events import search_entry
 from departments.documents.generations import NotNow, Shadow
 from departments.documents.golden import GoldenQuestion, GoldenResult, GoldenRun
@@ -266,6 +266,7 @@ def _page(
         "found": [_shown(found) for found in result.passages] if result else [],
         "percent": round(100 * result.probability) if result else 0,
         "enough": round(100 * ENOUGH),
+        "least": round(100 * LEAST),
         "is_measured": is_measured(recipe.model),
         "chart_height": CHART_HEIGHT,
         "bar_width": BAR,

@@ -71,6 +71,7 @@ class Ask:
     """A question with everything it may be answered from.
 
     `passage_ids` name the passages for the record; `labels` say what a scan has seen in question and passages.
+    `in_doubt` tells the model that the search has no confidence in the passages.
     """
 
     department: Department
@@ -79,6 +80,7 @@ class Ask:
     history: Sequence[Turn] = ()
     passages: Sequence[PassageData] = ()
     passage_ids: Sequence[str] = ()
+    in_doubt: bool = False
     labels: Sequence[str] = ()
     call_id: UUID = field(default_factory=uuid4)
     confirmed: bool = False  # the person was warned of a secret in the question and sends it all the same
@@ -269,6 +271,7 @@ def prompt_of(ask: Ask, history: Sequence[Turn]) -> Prompt:
         passages=ask.passages,
         history=history,
         question=ask.question,
+        in_doubt=ask.in_doubt,
     )
 
 

@@ -9,8 +9,10 @@ Rules:
   scale of its similarities does: `make calibrate` makes one from labelled questions asked in the right departments and
   in wrong ones, and docs/performance.md says what it is worth on questions that were not used for it.
 - A model that nobody has measured gets `UNMEASURED`, an estimate; the test bench says so.
-- `ENOUGH` is where nine of ten questions without an answer are told so, by the search or by the assistant who reads the
-  passages. It turns away some that have one, so a person is always shown the nearest passages, and can judge.
+- Nothing that is cheap to know tells a question on a neighbouring subject from a paraphrase, so there are two
+  thresholds. Below `LEAST`, where fewer than one in ten questions with an answer lies, the assistant gets no passages.
+  Between it and `ENOUGH` the assistant gets them and is told that the search is in doubt. Questions without an answer
+  are told so in nine of ten cases by both together. Where nothing is cited, a person sees the nearest passages.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from django.conf import settings
 
 LOOKED_AT = 3
 ENOUGH = 0.28
+LEAST = 0.10
 
 
 class Evidence(Protocol):

@@ -7,8 +7,8 @@ Rules:
   a better one are left out (departments/documents/repetitions.py).
 - A question that leans on an earlier one is searched together with it (departments/documents/followups.py).
 - A store without passages is answered without a call to the provider.
-- `confident` says whether there is reason to believe that the answer is among the passages
-  (departments/documents/confidence.py).
+- `confident` says whether there is reason to believe that the answer is among the passages, `worth_reading` whether
+  it might be (departments/documents/confidence.py).
 - The question is embedded by the model that embedded the searched passages, whatever the settings say now.
 """
 
@@ -27,7 +27,7 @@ from psycopg import sql
 
 from departments.calls.caller import Caller, Purpose
 from departments.calls.embeddings import embed
-from departments.documents.confidence import ENOUGH, calibration_of
+from departments.documents.confidence import ENOUGH, LEAST, calibration_of
 from departments.documents.followups import searched_text, with_earlier
 from departments.documents.pools import Connection
 from departments.documents.records import Recipe, place_in_words
@@ -142,6 +142,11 @@ class SearchResult:
     confident: bool
     probability: float = 0.0
     searched: str = ""
+
+    @property
+    def worth_reading(self) -> bool:
+        """Whether an assistant should be given the passages, in doubt where the search is not confident."""
+        return self.confident or self.probability >= LEAST
 
 
 async def search(

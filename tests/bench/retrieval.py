@@ -7,7 +7,8 @@ say what a model's vectors reach. The three searches compared use the same vecto
 - nDCG@10, recall@10, recall@5 and first: see tests/bench/measures.py.
 - answers: each question asked as an employee asks it, answered by the simulator. Right citation: a passage that the
   answer cites holds the labelled quote. Abstention: nothing is cited where this department has no answer.
-- turned away: the search itself said "no confident match"; of answerable questions this is a loss.
+- turned away: the search gave the assistant nothing to read; of answerable questions this is a loss. In doubt: it gave
+  passages and said that it has no confidence in them.
 - without a right citation: at which step it was lost (`LOSSES`); only the last is the simulated assistant's.
 - leaks: passages of another department that a question was given, which must be 0.
 """
@@ -37,7 +38,8 @@ ROUNDS = 3  # of timing, after one that warms
 LOSSES = {  # where a right citation can be lost, in the order of the steps
     "no passage holds the quote": lambda asked: not asked.ranked["fused"].there,
     "not among those found": lambda asked: not any(asked.given),
-    "turned away by the search": lambda asked: not asked.confident,
+    "turned away by the search": lambda asked: not asked.worth_reading,
+    "given in doubt, and not cited by the assistant": lambda asked: not asked.confident,
     "given, and not cited by the assistant": lambda asked: True,
 }
 
@@ -49,6 +51,7 @@ class Asked:
     question: Question
     ranked: dict[str, Ranked]
     confident: bool
+    worth_reading: bool
     milliseconds: list[float]
     leaks: int
     given: list[bool]  # each passage of an answer's: whether it holds the quote
@@ -154,7 +157,7 @@ async def _search(store: Store, question: Question, source: Vectors, texts: list
         [each.similarity, each.background, each.relevance, each.coverage, each.score] for each in result.passages
     ]
     given = [corpus.is_relevant(question, each.text) for each in result.passages]
-    return Asked(question, ranked, result.confident, times, leaks, given, evidence=evidence)
+    return Asked(question, ranked, result.confident, result.worth_reading, times, leaks, given, evidence=evidence)
 
 
 async def _answer(department: Any, person: Any, asked: Asked) -> None:
@@ -198,7 +201,8 @@ def _found(answerable: Sequence[Asked]) -> list[str]:
         f"  {'':<14}{'nDCG@10':>9}{'recall@10':>11}{'recall@5':>10}{'first':>8}",
         *(_line(name, [asked.ranked[name] for asked in answerable]) for name in SEARCHES),
         f"  right passage given {_share([any(asked.given) for asked in answerable])}, among the passages of an answer",
-        f"  turned away         {_share([not asked.confident for asked in answerable])}",
+        f"  turned away         {_share([not asked.worth_reading for asked in answerable])}",
+        f"  given in doubt      {_share([asked.worth_reading and not asked.confident for asked in answerable])}",
         f"  right citation      {_share([any(asked.cited) for asked in answerable])}",
         *(f"    lost, {name}: {lost[name]}" for name in LOSSES if lost[name]),
     ]
@@ -206,7 +210,7 @@ def _found(answerable: Sequence[Asked]) -> list[str]:
 
 def _told(others: Sequence[Asked]) -> list[str]:
     return [
-        f"  abstention, search  {_share([not asked.confident for asked in others])}",
+        f"  abstention, search  {_share([not asked.worth_reading for asked in others])}",
         f"  abstention, answer  {_share([not asked.cited for asked in others])}",
     ]
 
@@ -250,7 +254,12 @@ def _name(question: Question) -> str:
 def _detail(asked: Asked) -> str:
     question = asked.question
     known = {"id": question.id, "department": question.department, "kind": question.kind, "question": question.text}
-    found = {"confident": asked.confident, "cited": asked.cited, "evidence": asked.evidence}
+    found = {
+        "confident": asked.confident,
+        "worth_reading": asked.worth_reading,
+        "cited": asked.cited,
+        "evidence": asked.evidence,
+    }
     return json.dumps({**known, **found, "ranked": {name: each.right for name, each in asked.ranked.items()}})
 
 

@@ -1,7 +1,8 @@
 """Composing an answer out of the passages in the prompt: chosen sentences, each with its citation, nothing invented.
 
 - A sentence is rated by the question's terms it holds, rare ones counting more; its headings and its neighbour help.
-- When the best sentence covers too little of the question, the answer says that the documents do not answer it.
+- When the best sentence covers too little of the question, the answer says that the documents do not answer it; where
+  the prompt is in doubt of its passages, it must cover most of it.
 - When two passages say the same with different figures, the one that names the newer date or version is believed.
 """
 
@@ -17,6 +18,8 @@ from chatgrid.dev.openai_simulator.sentences import INTRODUCES, NUMBER, Sentence
 
 ENOUGH_COVERED = 0.34
 ENOUGH_KNOWN = 0.42
+STATED_COVERED = 0.8
+STATED_KNOWN = 0.9
 WORTH_ADDING = 0.72
 WORTH_COMPARING = 0.4
 CONSIDERED = 30
@@ -40,18 +43,19 @@ def compose(prompt: Prompt) -> str:
     if not prompt.question.strip():
         return NO_QUESTION
     rated = rate(prompt)
-    if not _is_answered(rated):
+    if not _is_answered(rated, prompt.in_doubt):
         return _not_answered(prompt.passages)
     places = {_place(one.sentence): one.sentence for one in rated}
     useful = [one for one in rated if not _introduces_nothing(one.sentence, places)]
     return _written(_choose(useful or rated), places)
 
 
-def _is_answered(rated: list[Rated]) -> bool:
+def _is_answered(rated: list[Rated], in_doubt: bool) -> bool:
     """Whether the best sentence covers enough, and the passages together know the words of the question."""
-    if not rated or rated[0].known < ENOUGH_KNOWN:
+    known, covered = (STATED_KNOWN, STATED_COVERED) if in_doubt else (ENOUGH_KNOWN, ENOUGH_COVERED)
+    if not rated or rated[0].known < known:
         return False
-    return max(one.covered for one in rated) >= ENOUGH_COVERED
+    return max(one.covered for one in rated) >= covered
 
 
 def _not_answered(passages: Iterable[Passage]) -> str:

@@ -32,11 +32,15 @@ class Passage:
 
 @dataclass
 class Prompt:
-    """`passages` is None when the prompt has no documents block at all, and empty when the block is."""
+    """`passages` is None when the prompt has no documents block at all, and empty when the block is.
+
+    `in_doubt`: it says that the passages are only the nearest, to be answered from where one states the answer.
+    """
 
     question: str = ""
     passages: list[Passage] | None = None
     asked_before: list[str] = field(default_factory=list)
+    in_doubt: bool = False
 
 
 def read_prompt(messages: list[dict[str, Any]]) -> Prompt:
@@ -67,6 +71,7 @@ def _line(raw: str) -> dict[str, Any] | None:
 def _take(prompt: Prompt, kind: str, lines: list[dict[str, Any]]) -> None:
     if kind == "question":
         prompt.question = "\n".join(str(line.get("text", "")) for line in lines)
+        prompt.in_doubt = any(line.get("search") == "in doubt" for line in lines)
     elif kind == "documents":
         prompt.passages = [_passage(line) for line in lines]
     elif kind == "history":

@@ -89,17 +89,18 @@ def test_an_embedding_server_that_is_away_is_named(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("there", "given", "confident", "lost"),
+    ("there", "given", "confident", "worth_reading", "lost"),
     [
-        (0, [], False, "no passage holds the quote"),
-        (1, [False, False], False, "not among those found"),
-        (1, [False, True], False, "turned away by the search"),
-        (1, [False, True], True, "given, and not cited by the assistant"),
+        (0, [], False, False, "no passage holds the quote"),
+        (1, [False, False], False, True, "not among those found"),
+        (1, [False, True], False, False, "turned away by the search"),
+        (1, [False, True], False, True, "given in doubt, and not cited by the assistant"),
+        (1, [False, True], True, True, "given, and not cited by the assistant"),
     ],
 )
 def test_a_lost_citation_is_laid_at_the_step_that_lost_it(
-    there: int, given: list[bool], confident: bool, lost: str
+    there: int, given: list[bool], confident: bool, worth_reading: bool, lost: str
 ) -> None:
     question = Question("1", "hr", "keyword", "How many days?", ("five unused days",))
-    asked = retrieval.Asked(question, {"fused": Ranked((), there)}, confident, [1.0], 0, given)
+    asked = retrieval.Asked(question, {"fused": Ranked((), there)}, confident, worth_reading, [1.0], 0, given)
     assert asked.lost == lost
