@@ -22,7 +22,7 @@ from departments.documents.rows import with_latest
 from departments.documents.store import Store
 
 LONGEST_MATCHING = 200
-ENOUGH_TO_TELL = 3  # files that ended lately
+ENOUGH_TO_TELL = 2  # files that ended lately, each after another one
 STALE_AFTER = timedelta(days=365)
 # what a person chooses, and the states that it means
 GROUPS: Mapping[str, tuple[State, ...]] = {
@@ -142,7 +142,7 @@ async def look_at_queue(store: Store, version_ids: Sequence[UUID]) -> Queue:
         row = await (await held.execute(statements.QUEUE)).fetchone() or {}
         before = await (await held.execute(statements.BEFORE, [list(version_ids)])).fetchall() if version_ids else []
     finished, seconds = row.get("finished", 0), row.get("seconds")
-    pace = seconds / (finished - 1) if finished >= ENOUGH_TO_TELL and seconds else None
+    pace = seconds / finished if finished >= ENOUGH_TO_TELL and seconds else None
     return Queue(row["working"], row["postponed"], pace, {each["id"]: each["before"] for each in before})
 
 

@@ -3,7 +3,8 @@
 Rules:
 - The file is as hostile here as when it was read: it is drawn in the same kind of child process, with less time and
   memory, and what comes back is checked to be a picture.
-- A few are drawn at a time in a process, so that looking at documents does not slow answers down.
+- Two are drawn at a time in a process, by threads of their own: whoever leafs through a long file takes neither the
+  processors from the answers nor the threads from uploads and downloads.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import base64
 import binascii
 import json
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID
 
@@ -29,7 +30,7 @@ PIXELS_WIDE = 900
 PNG = b"\x89PNG\r\n\x1a\n"
 LONGEST_JOB = 100_000  # bytes of an argument; the kernel takes 128 KiB
 
-_drawing = threading.BoundedSemaphore(2)
+_drawing = ThreadPoolExecutor(2, thread_name_prefix="preview")
 
 
 def has_pages(version: DocumentVersion) -> bool:
@@ -48,7 +49,8 @@ async def draw_page(
     if not has_pages(version) or not 1 <= number <= (version.pages or 0):
         return None
     passages = await _passages_on(store, version.id, number, generation)
-    return await asyncio.to_thread(_draw, version.original_key, number, passages, marked)
+    drawn = asyncio.get_running_loop().run_in_executor(_drawing, _draw, version.original_key, number, passages, marked)
+    return await drawn
 
 
 async def _passages_on(store: Store, version_id: UUID, number: int, generation: int | None) -> list[tuple[int, str]]:
@@ -59,7 +61,7 @@ async def _passages_on(store: Store, version_id: UUID, number: int, generation: 
 
 
 def _draw(key: str, number: int, passages: list[tuple[int, str]], marked: int | None) -> bytes:
-    with _drawing, local_copy(key) as path:
+    with local_copy(key) as path:
         return draw(path, number, passages, marked)
 
 

@@ -48,17 +48,19 @@ DUE = """
         count(*) FILTER (WHERE document.review_on IS NULL AND version.uploaded_at < %(stale_before)s) AS stale
     FROM shown_document AS document JOIN shown_version AS version ON version.id = document.latest_id
 """
-# the queue as it moves: who waits, and how long the last ones took from one end to the next
+# the queue as it moves: who waits, and how long the last ones took from one end to the next; while there was nothing to
+# read no time is counted
 QUEUE = """
     SELECT
         (SELECT count(*) FROM shown_version WHERE state IN ('received', 'extracting', 'embedding')) AS working,
         (SELECT count(*) FROM shown_version WHERE state = 'received' AND retry_at > clock_timestamp()) AS postponed,
         count(*) AS finished,
-        extract(epoch FROM max(finished_at) - min(finished_at))::float8 AS seconds
+        extract(epoch FROM sum(finished_at - greatest(before, uploaded_at)))::float8 AS seconds
     FROM (
-        SELECT finished_at FROM version
+        SELECT finished_at, uploaded_at, lag(finished_at) OVER (ORDER BY finished_at) AS before FROM version
         WHERE finished_at > clock_timestamp() - interval '5 minutes' ORDER BY finished_at DESC LIMIT 40
     ) AS lately
+    WHERE before IS NOT NULL
 """
 # how many files wait before each of these
 BEFORE = """

@@ -103,14 +103,36 @@ async def test_time_left_is_told_once_enough_files_have_ended(company: Company, 
         await add(hr, company.alice, f"text {number}", f"{number}.txt")
     await execute(
         hr,
-        "UPDATE version SET finished_at = now() - (row * interval '2 seconds') FROM (SELECT id AS finished,"
-        " row_number() OVER () AS row FROM version WHERE state = 'live') AS ended WHERE id = finished",
+        "UPDATE version SET uploaded_at = now() - interval '1 hour', finished_at = now() - (row * interval '2 seconds')"
+        " FROM (SELECT id AS finished, row_number() OVER () AS row FROM version WHERE state = 'live') AS ended"
+        " WHERE id = finished",
     )
     async with open_store(hr) as store:
         queue = await look_at_queue(store, [version.id for version in waiting])
     assert queue.pace == pytest.approx(2)
     assert queue.seconds_left == pytest.approx(4)
     assert [queue.seconds_until(version.id) for version in waiting] == pytest.approx([2, 4])
+
+
+async def test_hours_without_work_are_no_part_of_the_time_left(company: Company, hr: Department) -> None:
+    for number in range(4):
+        await add(hr, company.alice, f"text {number}", f"{number}.txt")
+    # two ended four minutes ago; two came a moment ago and took two seconds each
+    await execute(
+        hr,
+        "UPDATE version SET finished_at = now()"
+        " - CASE row WHEN 1 THEN 0 WHEN 2 THEN 2 WHEN 3 THEN 240 ELSE 242 END * interval '1 second'"
+        " FROM (SELECT id AS finished, row_number() OVER () AS row FROM version) AS ended WHERE id = finished",
+    )
+    await execute(
+        hr,
+        "UPDATE version SET uploaded_at = CASE WHEN finished_at > now() - interval '1 minute'"
+        " THEN now() - interval '4 seconds' ELSE now() - interval '1 hour' END",
+    )
+    await upload(hr, company.alice, "one more", "more.txt")
+    async with open_store(hr) as store:
+        queue = await look_at_queue(store, [])
+    assert queue.pace == pytest.approx(2, abs=0.2)
 
 
 async def test_a_file_cancelled_while_it_is_read_does_not_go_live(

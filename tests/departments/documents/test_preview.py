@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from departments.documents.extract import Limits, extract
 from departments.documents.extracted import ExtractionFailed
 from departments.documents.ingest import accept_upload, ingest_version
 from departments.documents.records import State
+from departments.documents.store import open_store
 from departments.models import Department
 from tests.company import Company, signed_in
 from tests.departments.documents import files
@@ -162,3 +165,29 @@ def scan(words: str) -> bytes:
     paper.add_page()
     paper.image(picture, x=10, y=10, w=260)
     return bytes(paper.output())
+
+
+async def test_pages_that_wait_to_be_drawn_hold_up_nobody_else(
+    company: Company, hr: Department, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.core.files.uploadedfile import SimpleUploadedFile
+
+    version = (await accept_upload(hr, company.alice, "a.pdf", SimpleUploadedFile("a.pdf", files.long_pdf(1)))).version
+    await ingest_version(hr, version.id)
+    go_on, drawing = threading.Event(), threading.Semaphore(0)
+
+    def slow(*_: Any) -> bytes:
+        drawing.release()
+        assert go_on.wait(60)
+        return b"drawn"
+
+    monkeypatch.setattr(preview, "_draw", slow)
+    known = await version_of(hr, version.id)
+    async with open_store(hr) as store:
+        leafing = [asyncio.create_task(preview.draw_page(store, known, 1)) for _ in range(40)]
+        await asyncio.to_thread(drawing.acquire)
+        # every thread that others use is free: an upload's digest, a download
+        free = asyncio.gather(*(asyncio.to_thread(lambda: None) for _ in range(40)))
+        await asyncio.wait_for(free, 30)
+        go_on.set()
+        assert await asyncio.gather(*leafing) == [b"drawn"] * 40
