@@ -6,16 +6,24 @@ Rules:
   receiver tells a repetition by the event's id.
 - What is sent waits nowhere but in the record: a slow target is read for slowly, one that is away is tried again with
   growing pauses, and neither holds anybody up.
+- A batch that is refused for what is in it is halved at once, any other one with the next attempt; each success doubles
+  it again. So a target that takes little at a time gets on, and an event that is never taken is named by its number.
+  Nothing is left out for it: what comes after waits until the target takes it.
 - One process at a time pushes to a target; a second one finds it taken and goes away.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
+from django.conf import settings
 from psycopg import Connection, sql
 
+from audit.models import AuditSeal, PushState
 from audit.rows import sealed_event
 from audit.siem import Target, TargetDown
 
@@ -33,6 +41,7 @@ _TAKEN = """
     UPDATE audit_push_state SET seq = %s, at = clock_timestamp(), failures = 0, not_before = NULL, problem = ''
     WHERE target = %s
 """
+_PASSED = "UPDATE audit_push_state SET seq = %s WHERE target = %s"
 _FAILED = """
     UPDATE audit_push_state SET failures = failures + 1, problem = %s,
         not_before = clock_timestamp() + make_interval(secs => %s)
@@ -61,21 +70,58 @@ def push(connection: Connection[Any], target: Target, *, patient: bool = True) -
 
 
 def _push_from(connection: Connection[Any], target: Target, cursor: int, failures: int) -> int:
-    sent, newest = 0, _one(connection, _NEWEST, [])
+    sent, newest, size = 0, _one(connection, _NEWEST, []), max(1, BATCH >> failures)
     while cursor < newest:
-        last = min(cursor + BATCH, newest)
+        last = min(cursor + size, newest)
         events = list(sealed_event(connection, _between(target, cursor, last)))
         try:
             if events:
                 target.send(events)
         except TargetDown as error:
+            if error.is_refusal and last > cursor + 1:
+                size = (last - cursor) // 2
+                continue
             pause = max(error.pause, min(LONGEST_PAUSE, 2.0**failures))
-            connection.execute(_FAILED, [str(error)[:400], pause, target.name])
-            logger.error("SIEM %s is behind by %d events: %s", target.name, newest - cursor, error)
+            words = f"{error}, for event number {last} alone" if error.is_refusal else str(error)
+            connection.execute(_FAILED, [words[:400], pause, target.name])
+            logger.error("SIEM %s is behind by %d events: %s", target.name, newest - cursor, words)
             return sent
-        connection.execute(_TAKEN, [last, target.name])
-        cursor, failures, sent = last, 0, sent + len(events)
+        # numbers of others' events say nothing about the target
+        connection.execute(_TAKEN if events else _PASSED, [last, target.name])
+        if events:
+            failures, size = 0, min(BATCH, 2 * size)
+        cursor, sent = last, sent + len(events)
     return sent
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a configured target is, as a page shows it. `problem` is "" while all is well."""
+
+    name: str
+    is_behind: bool
+    at: datetime | None
+    problem: str
+    failures: int
+
+
+def standings(organization: UUID | None = None) -> list[Standing]:
+    """Of every target that gets this organization's events; of all without one.
+
+    From the setting as it stands: a page may not have the certificates that the targets name.
+    """
+    newest = AuditSeal.objects.order_by("-n").values_list("last_seq", flat=True).first() or 0
+    states = {state.target: state for state in PushState.objects.all()}
+    names = [
+        str(each["name"])
+        for each in settings.AUDIT_SIEM
+        if not organization or each.get("organization") in {None, "", str(organization)}
+    ]
+    return [_standing(states.get(name, PushState(target=name)), newest) for name in names]
+
+
+def _standing(state: PushState, newest: int) -> Standing:
+    return Standing(state.target, state.seq < newest, state.at, state.problem, state.failures)
 
 
 def _between(target: Target, after: int, last: int) -> sql.Composable:

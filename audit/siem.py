@@ -33,6 +33,7 @@ from audit import ocsf
 
 TIMEOUT = 20.0
 ENTERPRISE = "chatgrid@32473"  # the number that RFC 5612 keeps for examples: ChatGrid has none of its own
+OF_THE_CONTENT = {400, 413, 422}  # statuses that are about what was sent, not about who sent it or when
 KNOWN = {"name", "url", "format", "organization", "ca_file", "certificate_file", "authorization_file"}
 
 
@@ -45,11 +46,14 @@ class Shape(StrEnum):
 
 
 class TargetDown(Exception):
-    """The batch was not taken, or nobody said so. `pause` is what the other side asked for, in seconds."""
+    """The batch was not taken, or nobody said so.
 
-    def __init__(self, sentence: str, pause: float = 0.0) -> None:
+    `pause` is what the other side asked for, in seconds; `is_refusal` says that it refused what is in the batch.
+    """
+
+    def __init__(self, sentence: str, pause: float = 0.0, *, is_refusal: bool = False) -> None:
         super().__init__(sentence)
-        self.pause = pause
+        self.pause, self.is_refusal = pause, is_refusal
 
 
 class Transport(Protocol):
@@ -97,8 +101,7 @@ class SyslogTransport:
                 session.write(b"".join(map(_frame, lines)))
                 session.step(session.tls.unwrap)
         except OSError as error:
-            reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
-            raise TargetDown(f"{self._address[0]}:{self._address[1]} did not take the events ({reason})") from error
+            raise TargetDown(f"it did not take the events: {_why(error)}") from error
 
 
 class _Session:
@@ -160,9 +163,10 @@ class HttpsTransport:
             ) as client:
                 answer = client.post(self._url, content=b"\n".join(lines) + b"\n", headers=self._headers())
         except httpx2.HTTPError as error:
-            raise TargetDown(f"{self._url} did not take the events ({type(error).__name__})") from error
+            raise TargetDown(f"it did not take the events: {_why(error)}") from error
         if not answer.is_success:
-            raise TargetDown(f"{self._url} answered {answer.status_code}", _pause_of(answer))
+            words = f"it answered {answer.status_code} {answer.reason_phrase}".strip()
+            raise TargetDown(words, _pause_of(answer), is_refusal=answer.status_code in OF_THE_CONTENT)
 
     def _headers(self) -> dict[str, str]:
         headers = {"content-type": "application/x-ndjson"}
@@ -171,7 +175,24 @@ class HttpsTransport:
         try:
             return headers | {"authorization": self._authorization.read_text(encoding="utf-8").strip()}
         except OSError as error:
-            raise TargetDown(f"{self._authorization} cannot be read ({error.strerror})") from error
+            raise TargetDown(f"its authorization_file cannot be read ({error.strerror})") from error
+
+
+def _why(error: BaseException) -> str:
+    """The reason in words that tell what to do, without an address: an auditor reads them too."""
+    reasons: list[BaseException] = [error]
+    while (cause := reasons[-1].__cause__ or reasons[-1].__context__) is not None and cause not in reasons:
+        reasons.append(cause)
+    for each in reasons:
+        if isinstance(each, ssl.SSLCertVerificationError):
+            words = each.verify_message or "its name is another"
+            return f"its certificate is not trusted ({words}). Name its authority as ca_file, or mend the certificate"
+        if isinstance(each, ssl.SSLError):
+            return f"no TLS session could be made ({each.reason or type(each).__name__})"
+    if isinstance(error, TimeoutError | httpx2.TimeoutException):
+        return f"no answer within {TIMEOUT:.0f} seconds"
+    named = (each.strerror for each in reversed(reasons) if isinstance(each, OSError) and each.strerror)
+    return next(named, type(error).__name__)
 
 
 def _pause_of(answer: httpx2.Response) -> float:

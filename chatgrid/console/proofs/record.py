@@ -10,11 +10,13 @@ from django.utils import timezone
 from audit import verifying
 from audit.findings import Severity
 from audit.models import AnchorState, AuditEvent, AuditLeaf, AuditSeal, VerificationRun
+from audit.push import Standing, standings
 from audit.verification import FRESH
 from chatgrid.console.proofs.base import Evidence, counted
 from departments.models import Organization
 
 RECENT = 5_000  # events and leaves looked at for one that waits
+MANY_FAILURES = 4  # some ten seconds: a restart of the other side is nobody's alarm
 VERIFIED_WITHIN = timedelta(hours=26)  # one a day, and time to make it
 
 
@@ -23,7 +25,8 @@ def seals(organization: Organization) -> list[Evidence]:
     newest = AuditSeal.objects.order_by("-n").first()
     if newest is None:
         return [Evidence("Nothing is sealed yet: start `manage.py run_sealer`", holds=False)]
-    return [_lag(newest), *(_anchored(state, newest) for state in AnchorState.objects.order_by("anchor"))]
+    anchors = [_anchored(state, newest) for state in AnchorState.objects.order_by("anchor")]
+    return [_lag(newest), *anchors, *map(_pushed, standings())]
 
 
 def _lag(newest: AuditSeal) -> Evidence:
@@ -45,6 +48,13 @@ def _anchored(state: AnchorState, newest: AuditSeal) -> Evidence:
     is_late = behind > 0 and timezone.now() - state.at > FRESH
     words = f"{counted(behind, 'seal')} behind" if behind > 0 else "has every seal"
     return Evidence(f"The anchor {_kind(state)} {words}", holds=not is_late)
+
+
+def _pushed(target: Standing) -> Evidence:
+    if not target.problem:
+        return Evidence(f"The SIEM {target.name} takes what is sealed")
+    words = f"The SIEM {target.name} is behind after {counted(target.failures, 'failed attempt')}: {target.problem}"
+    return Evidence(words, holds=target.failures < MANY_FAILURES, url=reverse("admin:audit_auditevent_seals"))
 
 
 def _kind(state: AnchorState) -> str:

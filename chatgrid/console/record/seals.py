@@ -28,6 +28,7 @@ from audit.events import Event
 from audit.findings import Severity
 from audit.models import AuditEvent, AuditSeal, LegalHold, RetentionPolicy, VerificationRun
 from audit.proofs import AnchorMark, anchor_marks
+from audit.push import standings
 from audit.signing import key_id
 from audit.verification import LEAST_KEPT
 from chatgrid.accounts.models import User
@@ -85,6 +86,7 @@ def show_seals(request: HttpRequest) -> HttpResponse:
         "title": "Seals",
         "tab": "seals",
         "sealing": _sealing(viewer),
+        "targets": standings(viewer.organization_id),
         "sums": _sums_state(),
         "runs": [(run, state_of(run)) for run in _runs(viewer)[:RUNS]],
         "days": _days(viewer),

@@ -15,8 +15,9 @@ from django.utils import timezone
 
 from audit import tasks, verifying
 from audit.events import Event
-from audit.models import AuditSeal, LegalHold, RetentionPolicy, VerificationRun
+from audit.models import AuditSeal, LegalHold, PushState, RetentionPolicy, VerificationRun
 from audit.verification import Verifier
+from chatgrid.console.proofs import record as proofs
 from chatgrid.console.record import seals
 from chatgrid.schedule import ROUTES, Queue
 from tests.chatgrid.console.recording import asealed, own, write
@@ -106,6 +107,22 @@ async def test_verify_now_leaves_a_task_and_its_result_is_shown_and_is_an_event(
     assert "Verifications" in (await client.get(SEALS)).content.decode()
     await VerificationRun.objects.filter(pk=run.pk).aupdate(findings=[], faults=run.faults + 1)
     assert "somebody changed it" in (await client.get(run_page(run))).content.decode()
+
+
+async def test_a_siem_that_takes_nothing_is_said_with_its_reason_and_only_to_whom_it_concerns(
+    company: Company, other_company: Company, settings: Any
+) -> None:
+    ours = {"name": f"soc-{company.organization.slug}", "url": "https://siem.example/"}
+    theirs = {**ours, "name": "theirs", "organization": str(other_company.organization.pk)}
+    settings.AUDIT_SIEM = [ours, theirs]
+    words = "it did not take the events: its certificate is not trusted (certificate has expired)"
+    await PushState.objects.acreate(target=ours["name"], failures=5, problem=words)
+    page = (await (await signed_in(company.ada)).get(SEALS)).content.decode()
+    assert f"Behind after 5 failed attempts: {words}" in page
+    assert "theirs" not in page
+    assert "siem.example" not in page
+    found = [each for each in await asyncio.to_thread(proofs.seals, company.organization) if "SIEM" in each.text]
+    assert [(each.holds, words in each.text) for each in found] == [(False, True), (True, False)]
 
 
 def test_it_waits_in_a_queue_of_its_own() -> None:
