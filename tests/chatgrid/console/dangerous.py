@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+from allauth.mfa.models import Authenticator
 from django.urls import reverse
 from django.utils import timezone
 
@@ -126,6 +127,17 @@ def leave_now(company: Company) -> Act:
     )
 
 
+def take_off_a_second_factor(company: Company) -> Act:
+    factors = Authenticator.objects.filter(user=company.bob)
+    Authenticator.objects.create(user=company.bob, type=Authenticator.Type.TOTP, data={})
+    return Act(
+        reverse("admin:accounts_user_factor", args=[company.bob.pk]),
+        {},
+        lambda: not factors.exists(),
+        "Take the second factor of Bob off.",
+    )
+
+
 def delete_a_limit(company: Company) -> Act:
     limit = set_limit(company, department=company.hr, tokens_per_day=9)
     return Act(
@@ -228,7 +240,7 @@ def change_a_policy(company: Company) -> Act:
 
 def _organization(company: Company, says: str, happened: Callable[[], bool], **changes: str) -> Act:
     here = company.organization
-    form = {"name": here.name, "time_zone": here.time_zone, **changes}
+    form = {"name": here.name, "time_zone": here.time_zone, "second_factor": here.second_factor, **changes}
     return Act(reverse("admin:departments_organization_change", args=[here.pk]), form, happened, says)
 
 
@@ -240,6 +252,11 @@ def keep_the_record_for_a_shorter_time(company: Company) -> Act:
 def let_admins_paste_keys(company: Company) -> Act:
     own = Organization.objects.filter(pk=company.organization.pk, admins_paste_keys=True)
     return _organization(company, "Let the department admins of", own.exists, admins_paste_keys="on")
+
+
+def require_a_second_factor(company: Company) -> Act:
+    own = Organization.objects.filter(pk=company.organization.pk, second_factor="privileged")
+    return _organization(company, "Change who must have a second factor", own.exists, second_factor="privileged")
 
 
 def place_a_hold(company: Company) -> Act:
@@ -361,6 +378,7 @@ ACTS = [
     close_a_sign_in,
     open_a_sign_in_again,
     leave_now,
+    take_off_a_second_factor,
     delete_a_limit,
     lift_a_limit,
     raise_a_limit,
@@ -372,6 +390,7 @@ ACTS = [
     change_a_policy,
     keep_the_record_for_a_shorter_time,
     let_admins_paste_keys,
+    require_a_second_factor,
     place_a_hold,
     lift_a_hold,
     take_the_record_away,
