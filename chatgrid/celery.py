@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_embedded_init, beat_init
+from celery.signals import beat_embedded_init, beat_init, setup_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatgrid.settings")
 
@@ -25,6 +25,11 @@ app.autodiscover_tasks(
         "chatgrid.console",
     ]
 )
+
+
+@setup_logging.connect
+def leave_logging_as_it_is(**_: object) -> None:
+    """Settings have set it up; Celery's own handlers, such as that of its task loggers, would pass our filter by."""
 
 
 @beat_init.connect

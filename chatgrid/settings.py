@@ -122,7 +122,6 @@ CELERY_TASK_ROUTES = ROUTES
 CELERY_BEAT_SCHEDULE = SCHEDULE
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_FOLDER / "run" / "beat-schedule")
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TASK_SOFT_TIME_LIMIT = 840
 CELERY_TASK_TIME_LIMIT = 870
 CELERY_BROKER_TRANSPORT_OPTIONS = {
@@ -324,7 +323,10 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "filters": ["redact"], "formatter": "line"}},
     "root": {"handlers": ["console"], "level": read_str("CHATGRID_LOG_LEVEL", "INFO")},
     "loggers": {
-        # their own handlers would pass the filter by
+        # their own handlers would pass the filter by; an address that is asked for may hold a key
+        "uvicorn": {"handlers": [], "propagate": True},
+        "uvicorn.error": {"handlers": [], "propagate": True},
+        "uvicorn.access": {"handlers": [], "propagate": True},
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         "django.server": {"handlers": [], "propagate": True},
         "django.request": {"filters": ["outages"], "propagate": True},

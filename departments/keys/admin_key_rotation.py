@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from audit.events import Event
+from departments.keys import rotation_steps
 from departments.keys.admin_api import AdminApi, AdminKeyMissing
 from departments.keys.admin_key import admin_key_document, note_admin_key
 from departments.keys.models import AdminKeyReference
@@ -39,15 +40,7 @@ from departments.keys.rotation_parts import (
     require_not_current,
     version_to_retire,
 )
-from departments.keys.rotation_steps import (
-    minted,
-    promote,
-    prove,
-    revert,
-    staged_as,
-    tried,
-    unstage,
-)
+from departments.keys.rotation_steps import minted, staged_as, tried
 from departments.keys.secret import Secret
 from departments.keys.vaults import SecretMissing
 
@@ -173,16 +166,14 @@ def _key_to_retire(job: Job, api: AdminApi) -> str:
     return found[0] if len(found) == 1 else ""
 
 
+# the others move labels, or ask the provider in a way that `Job` knows for each kind
 STEPS: dict[str, Callable[[Job], Outcome]] = {
+    **rotation_steps.STEPS,
     Step.PLAN: plan,
     Step.MINT: mint,
     Step.STAGE: stage,
     Step.VERIFY: verify,
-    Step.PROMOTE: promote,
-    Step.REVERT: revert,
-    Step.UNSTAGE: unstage,
     Step.ANNOUNCE: announce,
     Step.DRAIN: drain,
     Step.RETIRE: retire,
-    Step.PROVE: prove,
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import logging
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -230,6 +231,32 @@ def test_a_mail_to_administrators_does_not_show_it(settings: Any, mailoutbox: li
     assert mailoutbox
     for mail in mailoutbox:
         search("a mail", repr(mail.message().as_string()) + repr(mail.subject), key)
+
+
+SPEAKERS = ("uvicorn.access", "uvicorn.error", "uvicorn", "celery.worker", "celery.task", "django.request", "anything")
+# as the commands do it: the server sets its own logging up before it loads the product, the worker after it
+PROCESSES = f"""
+import logging, sys, uvicorn
+uvicorn.Config("chatgrid.asgi:application").load()
+from chatgrid.celery import app
+key = sys.stdin.read()
+def speak():
+    for name in {SPEAKERS}:
+        logging.getLogger(name).warning('%s - "%s %s HTTP/%s" %d', key, "GET", "/?q=" + key, "1.1", 200)
+speak()
+app.log.setup(loglevel="INFO")
+speak()
+"""
+
+
+def test_no_logger_of_a_web_process_or_of_a_worker_has_a_handler_of_its_own() -> None:
+    key = make_key()
+    done = subprocess.run(
+        [sys.executable, "-c", PROCESSES], input=key.reveal(), capture_output=True, text=True, timeout=120, cwd=ROOT
+    )
+    said = done.stdout + done.stderr
+    search("the output of a process", said, key)
+    assert said.count("sk-[redacted:") >= 2 * len(SPEAKERS), said
 
 
 async def client_of(things: Things, who: str | None) -> AsyncClient:
