@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django import forms
@@ -73,6 +74,28 @@ class BulkForm(forms.Form):
         values = self.cleaned_data
         wanted = {name: values[name] for name in (*CEILINGS, *PERSON_CEILINGS) if values[name] is not None}
         return wanted | {name: None for name in (*CEILINGS, *PERSON_CEILINGS) if values[f"lift_{name}"]}
+
+
+@dataclass(frozen=True)
+class Told:
+    """A change of a limit as the plan's page shows it."""
+
+    place: str
+    kind: str
+    lines: list[str]
+
+    @classmethod
+    def of(cls, change: Change) -> Told:
+        """Its ceilings; that it is new, and for what, stands beside them."""
+        differing = [each for each in change.differing if each[0] in (*CEILINGS, *PERSON_CEILINGS)]
+        lines = [f"{in_words(name)}: {_figure(before)} → {_figure(after)}" for name, before, after in differing]
+        return cls(change.place, change.kind, lines)
+
+
+def _figure(value: int | str | None) -> str:
+    if value is None:
+        return "none"
+    return f"{value:,}" if isinstance(value, int) else value
 
 
 def download(request: HttpRequest, limits: QuerySet[Limit]) -> HttpResponse:
@@ -142,7 +165,7 @@ def plan_page(request: HttpRequest, organization: Organization, text: str) -> Ht
     changes = _planned(request, organization, text)
     shown = {
         **_frame(request, "What would change"),
-        "changes": changes[:MOST_SHOWN],
+        "changes": [Told.of(change) for change in changes[:MOST_SHOWN]],
         "number": len(changes),
         "forecasts": _forecasts(changes),
         "csv": text,

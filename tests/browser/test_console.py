@@ -6,15 +6,17 @@ Signing in again and writing a reason are part of the walk, because they are par
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from chatgrid.accounts.models import User
 from chatgrid.console.models import Departure
 from departments.keys.rotation_models import Rotation
-from departments.limits.models import Limit
+from departments.limits.models import Grant, Limit
 from departments.models import Department
 from tests.browser.conftest import Site, Visitor
 from tests.company import PASSWORD, Company
@@ -111,6 +113,61 @@ def test_it_sets_a_limit_after_seeing_what_it_would_have_refused(console: Page, 
     console.get_by_role("button", name="Change 2 limits").click()
     expect(console.get_by_text("2 limits changed")).to_be_visible()
     assert Limit.objects.get(person=office.bob).tokens_per_day == 500
+    change_the_chosen_ones(console)
+    assert set(Limit.objects.filter(organization=office.organization).values_list("answers_at_once", flat=True)) == {7}
+
+
+def change_the_chosen_ones(console: Page) -> None:
+    """All of the list, in one form."""
+    console.get_by_label("Select all objects on this page for an action").check()
+    console.get_by_label("Action:").select_option(label="Change …")
+    console.get_by_role("button", name="Go").click()
+    clean(console)
+    console.get_by_label("Answers at once", exact=True).fill("7")
+    console.get_by_role("button", name="Show what would change").click()
+    expect(console.get_by_text("Answers at once: none → 7").first).to_be_visible()
+    clean(console)
+    console.get_by_label("Reason").fill("a busy month")
+    console.get_by_role("button", name="Change 3 limits").click()
+    expect(console.get_by_text("3 limits changed")).to_be_visible()
+
+
+def test_it_ends_a_grant_sets_up_a_target_and_finds_both_in_the_record(console: Page, office: Company) -> None:
+    now = timezone.now()
+    Grant.objects.create(
+        organization=office.organization,
+        department=office.hr,
+        person=office.bob,
+        amount=1_000,
+        starts_at=now,
+        ends_at=now + timedelta(days=2),
+        granted_by=office.alice.pk,
+        granted_by_name="Alice",
+        reason="A report",
+    )
+    console.goto("/admin/limits/grant/")
+    clean(console)
+    console.locator("#result_list tbody").get_by_role("link", name="Bob").click()
+    clean(console)
+    console.get_by_role("button", name="End it now").click()
+    clean(console)
+    confirm(console, "The report is done")
+    expect(console.get_by_text("The grant has ended.")).to_be_visible()
+    assert not Grant.objects.get(person=office.bob).holds
+    console.goto("/admin/limits/alerttarget/add/")
+    clean(console)
+    console.get_by_label("Kind").select_option("webhook")
+    console.get_by_label("Address").fill("https://hooks.example.com/budget")
+    console.get_by_role("button", name="Save and continue editing").click()
+    expect(console.get_by_text("Signing secret")).to_be_visible()
+    clean(console)
+    console.goto("/admin/audit/auditevent/?event=limit:more_withdrawn")
+    clean(console)
+    expect(console.locator("#result_list tbody tr")).to_have_count(1)
+    console.locator("#result_list tbody a").first.click()
+    console.get_by_text("Details as they were sealed").click()
+    expect(console.get_by_text("The report is done")).to_be_visible()
+    clean(console)
 
 
 def test_it_pauses_a_department_and_lets_it_go_on(console: Page, office: Company) -> None:
@@ -143,6 +200,8 @@ def test_a_role_is_changed_with_a_reason_and_no_word_is_lost(console: Page, offi
 
 
 def test_somebody_leaves_now_and_the_receipt_says_so(console: Page, office: Company) -> None:
+    long = f"bartholomew.longbottom-ashworth@{office.organization.slug}.example"  # wider than a small phone
+    User.objects.filter(pk=office.bob.pk).update(email=long)
     console.goto(f"/admin/accounts/user/{office.bob.pk}/change/")
     console.get_by_role("link", name="Leave now").click()
     expect(console.get_by_text("This ends at once, and nothing asks again:")).to_be_visible()

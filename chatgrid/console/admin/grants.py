@@ -39,20 +39,13 @@ class HoldsFilter(admin.SimpleListFilter):
 
 @admin.register(Grant, site=site)
 class GrantAdmin(ConsoleAdmin):
-    list_display = ("person", "department", "words", "starts_at", "ends_at", "granted_by_name", "reason")
+    list_display = ("person", "department", "words", "until", "by", "reason")
     list_filter = (HoldsFilter, DepartmentFilter)
     list_select_related = ("person", "department")
     search_fields = ("person__name", "person__email", "granted_by_name", "reason")
     search_help_text = "Person, who granted it, or reason"
-    fields = readonly_fields = (
-        "person",
-        "department",
-        "words",
-        "starts_at",
-        "ends_at",
-        "granted_by_name",
-        "reason",
-    )
+    ordering = ("-starts_at",)
+    fields = readonly_fields = ("person", "department", "words", "since", "until", "by", "reason")
     change_form_template = "admin/limits/grant/change_form.html"
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -64,6 +57,18 @@ class GrantAdmin(ConsoleAdmin):
     @admin.display(description="more", ordering="amount")
     def words(self, grant: Grant) -> str:
         return grant.words
+
+    @admin.display(description="since (UTC)", ordering="starts_at")
+    def since(self, grant: Grant) -> str:
+        return f"{grant.starts_at:%Y-%m-%d %H:%M}"
+
+    @admin.display(description="until (UTC)", ordering="ends_at")
+    def until(self, grant: Grant) -> str:
+        return f"{grant.ends_at:%Y-%m-%d %H:%M}"
+
+    @admin.display(description="granted by", ordering="granted_by_name")
+    def by(self, grant: Grant) -> str:
+        return grant.granted_by_name
 
     def get_urls(self) -> list[Any]:
         view = require_POST(self.admin_site.admin_view(self.end_view))
