@@ -18,7 +18,8 @@ from chatgrid.console.fresh import require_confirmation
 from chatgrid.console.recording import Values, snapshot
 from departments.calls.models import CatalogueModel
 from departments.keys.models import ProviderProject
-from departments.limits.models import CEILINGS, PERSON_CEILINGS, AlertTarget, Limit
+from departments.limits.alert_models import AlertTarget
+from departments.limits.models import CEILINGS, PERSON_CEILINGS, Limit
 from departments.models import Department, Membership, Organization, QueryPolicy
 from departments.roles import DepartmentRole, OrganizationRole
 

@@ -17,7 +17,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from chatgrid.accounts.models import User
-from departments.limits.models import CEILINGS, Grant, Limit
+from departments.limits.grant_models import Grant
+from departments.limits.models import CEILINGS, Limit
 from departments.models import Department
 
 WORDS = {

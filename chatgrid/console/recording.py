@@ -32,7 +32,9 @@ from departments.documents.models import DocumentSource
 from departments.http import client_address
 from departments.keys.models import AdminKeyReference, Finding, KeyReference, ProviderProject
 from departments.keys.rotation_models import KeyAccess, Rotation
-from departments.limits.models import CEILINGS, PERSON_CEILINGS, AlertTarget, Grant, Limit
+from departments.limits.alert_models import AlertTarget
+from departments.limits.grant_models import Grant
+from departments.limits.models import CEILINGS, PERSON_CEILINGS, Limit
 from departments.models import Department, Membership, Organization
 
 Values = Mapping[str, Any]

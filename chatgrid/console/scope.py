@@ -21,7 +21,9 @@ from departments.calls.models import CatalogueModel
 from departments.documents.models import DocumentSource
 from departments.keys.models import AdminKeyReference, Finding, KeyReference, ProviderProject
 from departments.keys.rotation_models import KeyAccess, Rotation
-from departments.limits.models import AlertTarget, Grant, Limit, Reservation
+from departments.limits.alert_models import AlertTarget
+from departments.limits.grant_models import Grant
+from departments.limits.models import Limit, Reservation
 from departments.models import Department, Membership, Organization
 from departments.roles import OrganizationRole
 

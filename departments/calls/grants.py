@@ -19,7 +19,7 @@ from audit.events import Event
 from audit.writer import Entry, record
 from departments.access import NotFound
 from departments.http import Person
-from departments.limits.models import Grant
+from departments.limits.grant_models import Grant
 from departments.models import Department
 
 LONGEST_REASON = 400

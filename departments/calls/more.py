@@ -28,7 +28,7 @@ from departments.calls.grants import LONGEST_REASON, NotPossible, details_of
 from departments.calls.meter import Meter, budgets_of
 from departments.http import Person
 from departments.limits.alerts import tell_people
-from departments.limits.models import Grant, MoreAsked
+from departments.limits.grant_models import Grant, MoreAsked
 from departments.models import Department, Membership
 from departments.roles import DepartmentRole
 

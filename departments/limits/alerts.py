@@ -36,7 +36,7 @@ from django.utils.crypto import salted_hmac
 
 from audit.events import Event
 from audit.writer import Entry, record
-from departments.limits.models import Alert, AlertTarget, Notice
+from departments.limits.alert_models import Alert, AlertTarget, Notice
 from departments.models import Department, Membership, Organization
 from departments.outgoing import NotReachable, post
 from departments.roles import DepartmentRole, OrganizationRole

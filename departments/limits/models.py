@@ -1,4 +1,7 @@
-"""Limits, what was spent against them, the reservations of calls under way, and what people asked and were granted."""
+"""Limits, what was spent against them, and the reservations of calls under way.
+
+What people asked and were granted stands in grant_models.py, who is told in alert_models.py.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,8 @@ from typing import Any
 from django.conf import settings
 from django.contrib.postgres.indexes import BrinIndex
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator, validate_email
+from django.core.validators import MinValueValidator
 from django.db import models
-from django.utils import timezone
-
-from departments.outgoing import check_url
 
 CEILINGS = (
     "tokens_per_day",
@@ -206,87 +206,6 @@ class Reservation(models.Model):
         return str(self.call_id)
 
 
-class Grant(models.Model):
-    """More of one budget for a person in a department, until it ends by itself. The ceilings above hold as before."""
-
-    class Measure(models.TextChoices):
-        TOKENS = "tokens", "Tokens"
-        MONEY = "money", "US dollars"
-
-    class Period(models.TextChoices):
-        DAY = "day", "a day"
-        MONTH = "month", "a month"
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    organization = models.ForeignKey("departments.Organization", on_delete=models.CASCADE, related_name="grants")
-    department = models.ForeignKey("departments.Department", on_delete=models.CASCADE, related_name="grants")
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="grants")
-    measure = models.CharField(max_length=8, choices=Measure.choices, default=Measure.TOKENS)
-    period = models.CharField(max_length=8, choices=Period.choices, default=Period.DAY)
-    amount = models.DecimalField(max_digits=18, decimal_places=4, help_text="On top of the person's own ceiling.")
-    starts_at = models.DateTimeField()
-    ends_at = models.DateTimeField()
-    granted_by = models.UUIDField(help_text="The department admin.")
-    granted_by_name = models.CharField(max_length=200)
-    reason = models.CharField(max_length=400, blank=True)
-    end_recorded = models.BooleanField(default=False, help_text="That it ended is in the record.")
-
-    class Meta:
-        ordering = ["-starts_at"]
-        indexes = [
-            models.Index(fields=["person", "department", "ends_at"], name="grant_of_person"),
-            models.Index(fields=["ends_at"], condition=models.Q(end_recorded=False), name="grant_to_end"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.person}: {self.words}"
-
-    @property
-    def words(self) -> str:
-        """As in "20,000 tokens more a day", "$5.00 more a month"."""
-        amount = f"${self.amount:,.2f}" if self.measure == self.Measure.MONEY else f"{int(self.amount):,} tokens"
-        return f"{amount} more {self.get_period_display()}"
-
-    @property
-    def holds(self) -> bool:
-        return self.starts_at <= timezone.now() < self.ends_at
-
-
-class MoreAsked(models.Model):
-    """A person asks for more, with a reason; a department admin grants or declines it, once."""
-
-    class State(models.TextChoices):
-        OPEN = "open", "Waiting"
-        GRANTED = "granted", "Granted"
-        DECLINED = "declined", "Declined"
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    organization = models.ForeignKey("departments.Organization", on_delete=models.CASCADE, related_name="+")
-    department = models.ForeignKey("departments.Department", on_delete=models.CASCADE, related_name="more_asked")
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="more_asked")
-    measure = models.CharField(max_length=8, choices=Grant.Measure.choices, default=Grant.Measure.TOKENS)
-    period = models.CharField(max_length=8, choices=Grant.Period.choices, default=Grant.Period.DAY)
-    reason = models.CharField(max_length=400)
-    asked_at = models.DateTimeField(auto_now_add=True)
-    state = models.CharField(max_length=16, choices=State.choices, default=State.OPEN)
-    answered_at = models.DateTimeField(null=True)
-    answered_by_name = models.CharField(max_length=200, blank=True)
-    grant = models.OneToOneField(Grant, on_delete=models.SET_NULL, null=True, related_name="asked")
-
-    class Meta:
-        ordering = ["-asked_at"]
-        verbose_name = "request for more"
-        verbose_name_plural = "requests for more"
-        constraints = [
-            models.UniqueConstraint(
-                fields=["department", "person"], condition=models.Q(state="open"), name="more_asked_once"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.person} in {self.department}"
-
-
 class Correction(models.Model):
     """How far our count of a model's prompts was from what the provider reported: the largest recent ratio."""
 
@@ -297,107 +216,6 @@ class Correction(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model}: {self.ratio:.3f}"
-
-
-class AlertTarget(models.Model):
-    """Where an organization wants to be told that a budget nears its end, beside the people whose budget it is.
-
-    A webhook's signing secret is not stored: it is derived from the target's id and `secret_epoch` (alerts.secret_of).
-    """
-
-    class Kind(models.TextChoices):
-        EMAIL = "email", "E-mail"
-        WEBHOOK = "webhook", "Webhook"
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    organization = models.ForeignKey("departments.Organization", on_delete=models.CASCADE, related_name="alert_targets")
-    department = models.ForeignKey(
-        "departments.Department",
-        on_delete=models.CASCADE,
-        null=True,
-        blank=True,
-        related_name="alert_targets",
-        help_text="Empty: every department, and the company's own budgets.",
-    )
-    kind = models.CharField(max_length=8, choices=Kind.choices)
-    address = models.CharField(max_length=500, help_text="An e-mail address, or the address of an HTTPS server.")
-    secret_epoch = models.PositiveIntegerField(default=1, editable=False, help_text="One more makes a new secret.")
-    is_active = models.BooleanField(default=True)
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        ordering = ["kind", "address"]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["organization", "department", "kind", "address"],
-                nulls_distinct=False,
-                name="alert_target_once",
-            )
-        ]
-
-    def __str__(self) -> str:
-        return self.address
-
-    def clean(self) -> None:
-        if self.department is not None and self.department.organization_id != self.organization_id:
-            raise ValidationError("The department belongs to another organization.")
-        if self.kind == self.Kind.EMAIL:
-            validate_email(self.address)
-        elif self.kind == self.Kind.WEBHOOK:
-            check_url(self.address)
-
-
-class Alert(models.Model):
-    """A share of a budget was reached: once for each budget, period and share."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    organization = models.ForeignKey("departments.Organization", on_delete=models.CASCADE, related_name="alerts")
-    department_id = models.UUIDField(null=True)
-    person_id = models.UUIDField(null=True)
-    scope = models.CharField(max_length=16, choices=Spent.Scope.choices)
-    scope_id = models.UUIDField()
-    measure = models.CharField(max_length=8, choices=Grant.Measure.choices)
-    period = models.CharField(max_length=8, choices=Grant.Period.choices)
-    begins = models.DateField(help_text="The first day of the period, in the organization's time zone.")
-    percent = models.PositiveSmallIntegerField()
-    used = models.DecimalField(max_digits=24, decimal_places=8)
-    ceiling = models.DecimalField(max_digits=24, decimal_places=8)
-    raised_at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        ordering = ["-raised_at"]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["scope", "scope_id", "measure", "period", "begins", "percent"], name="alert_once"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.percent} % of {self.measure} {self.get_period_display()}"
-
-
-class Notice(models.Model):
-    """One message on its way out: written in one transaction with what it is about, and sent by a task that retries."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    organization = models.ForeignKey("departments.Organization", on_delete=models.CASCADE, related_name="notices")
-    target = models.ForeignKey(AlertTarget, on_delete=models.CASCADE, null=True, help_text="None for a person's mail.")
-    kind = models.CharField(max_length=8, choices=AlertTarget.Kind.choices)
-    address = models.CharField(max_length=500)
-    subject = models.CharField(max_length=200)
-    body = models.TextField(help_text="The mail's text, or the webhook's JSON.")
-    attempts = models.PositiveSmallIntegerField(default=0)
-    next_at = models.DateTimeField(null=True, help_text="None: it is sent, or given up.")
-    sent_at = models.DateTimeField(null=True)
-    problem = models.CharField(max_length=200, blank=True, help_text="Why the last attempt did not work.")
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        ordering = ["-created_at"]
-        indexes = [models.Index(fields=["next_at"], condition=models.Q(sent_at=None), name="notice_due")]
-
-    def __str__(self) -> str:
-        return self.subject
 
 
 class ProviderPause(models.Model):
@@ -411,3 +229,6 @@ class ProviderPause(models.Model):
 
     def __str__(self) -> str:
         return f"{self.department} until {self.until:%Y-%m-%d %H:%M}"
+
+
+from departments.limits import alert_models, grant_models  # noqa: E402, F401 - Django looks for models here

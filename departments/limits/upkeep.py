@@ -17,7 +17,8 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from departments.limits.models import Alert, Correction, Notice, Refused, Reservation, Spent
+from departments.limits.alert_models import Alert, Notice
+from departments.limits.models import Correction, Refused, Reservation, Spent
 
 RESERVATION_DAYS = 62
 COUNTER_DAYS = 400

@@ -26,7 +26,7 @@ from departments.documents import golden
 from departments.documents.models import DocumentSource
 from departments.documents.rows import DocumentVersion, State
 from departments.documents.store import open_store
-from departments.limits.models import Grant, MoreAsked
+from departments.limits.grant_models import Grant, MoreAsked
 from departments.models import Department, DocumentReview
 from tests.chatgrid.console.rows import LISTED, ROWS
 from tests.company import Company, make_company

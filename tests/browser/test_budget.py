@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
-from departments.limits.models import Grant, MoreAsked
+from departments.limits.grant_models import Grant, MoreAsked
 from tests.browser.conftest import Visitor, sign_in
 from tests.browser.test_main_job import accessible
 from tests.company import Company, set_limit

@@ -16,7 +16,8 @@ from playwright.sync_api import Page, expect
 from chatgrid.accounts.models import User
 from chatgrid.console.models import Departure
 from departments.keys.rotation_models import Rotation
-from departments.limits.models import Grant, Limit
+from departments.limits.grant_models import Grant
+from departments.limits.models import Limit
 from departments.models import Department
 from tests.browser.conftest import Site, Visitor
 from tests.company import PASSWORD, Company

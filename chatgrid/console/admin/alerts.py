@@ -10,8 +10,8 @@ from django.http import HttpRequest
 from chatgrid.console.admin.base import ConsoleAdmin, DepartmentFilter
 from chatgrid.console.scope import may_change, viewer_of
 from chatgrid.console.site import site
+from departments.limits.alert_models import AlertTarget
 from departments.limits.alerts import secret_of
-from departments.limits.models import AlertTarget
 
 WHO = (
     "People are told of their own budgets by e-mail at 50, 80 and 100 %, department admins of their department’s, IT "

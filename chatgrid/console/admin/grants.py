@@ -20,7 +20,7 @@ from chatgrid.console.scope import may_change, viewer_of
 from chatgrid.console.site import site
 from departments.calls.grants import NotPossible, end_early
 from departments.http import client_address
-from departments.limits.models import Grant
+from departments.limits.grant_models import Grant
 
 
 class HoldsFilter(admin.SimpleListFilter):

@@ -24,7 +24,9 @@ from chatgrid.console.wanted.changes import digest
 from chatgrid.console.wanted.limits import Context, plan_limits, read_csv
 from departments.keys.models import ProviderProject
 from departments.keys.rotation_models import KeyAccess, Rotation
-from departments.limits.models import AlertTarget, Grant, Limit, Reservation
+from departments.limits.alert_models import AlertTarget
+from departments.limits.grant_models import Grant
+from departments.limits.models import Limit, Reservation
 from departments.models import Department, Membership, Organization
 from tests.company import Company, give_key, set_limit
 

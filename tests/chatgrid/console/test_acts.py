@@ -15,8 +15,9 @@ from django.urls import reverse
 from audit.events import Event
 from audit.models import AuditEvent
 from chatgrid.accounts.models import User
+from departments.limits.alert_models import AlertTarget
 from departments.limits.alerts import secret_of
-from departments.limits.models import AlertTarget, Limit
+from departments.limits.models import Limit
 from departments.models import Department, Membership, Organization
 from departments.tasks import provision
 from tests.company import PASSWORD, Company, freshly_signed_in, give_key, set_limit, signed_in

@@ -14,8 +14,9 @@ from django.utils import timezone
 from audit.events import Event
 from audit.models import AuditEvent
 from departments.calls import grants, more
+from departments.limits.alert_models import Notice
 from departments.limits.budget import Granted, Refusal
-from departments.limits.models import Grant, MoreAsked, Notice
+from departments.limits.grant_models import Grant, MoreAsked
 from departments.models import Department, Membership
 from departments.roles import DepartmentRole
 from tests.company import Company, set_limit, signed_in

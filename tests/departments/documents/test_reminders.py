@@ -15,7 +15,7 @@ from departments.documents.listing import set_review
 from departments.documents.records import DocumentVersion
 from departments.documents.reminders import TITLES_NAMED
 from departments.documents.store import open_store
-from departments.limits.models import Notice
+from departments.limits.alert_models import Notice
 from departments.models import Membership
 from departments.roles import DepartmentRole
 from tests.company import Company

@@ -24,7 +24,8 @@ from audit.events import Event
 from audit.models import AuditEvent
 from departments import outgoing
 from departments.limits import alerts
-from departments.limits.models import Alert, AlertTarget, Notice, Spent
+from departments.limits.alert_models import Alert, AlertTarget, Notice
+from departments.limits.models import Spent
 from departments.outgoing import NotReachable, destination
 from tests.company import Company, set_limit
 from tests.departments.limits.reserving import reserve

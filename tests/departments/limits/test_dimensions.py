@@ -21,7 +21,8 @@ from departments.calls.embeddings import embed
 from departments.calls.models import CatalogueModel
 from departments.limits import budget
 from departments.limits.budget import Granted, Refusal
-from departments.limits.models import Grant, Refused, Reservation, Spent
+from departments.limits.grant_models import Grant
+from departments.limits.models import Refused, Reservation, Spent
 from departments.models import Department
 from tests.company import Company, give_key, give_store, set_limit, signed_in
 from tests.departments.calls.calling import ask, events, whole

@@ -10,7 +10,8 @@ import pytest
 from departments.calls.grants import end_early
 from departments.limits import forecast as forecasting
 from departments.limits.forecast import forecast
-from departments.limits.models import Grant, Limit, Reservation, Spent
+from departments.limits.grant_models import Grant
+from departments.limits.models import Limit, Reservation, Spent
 from departments.models import Department
 from tests.company import Company, set_limit
 from tests.departments.limits.reserving import Clock, clock_at, request
