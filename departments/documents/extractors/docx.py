@@ -17,7 +17,7 @@ from docx.oxml.ns import qn
 
 from departments.documents.extracted import Block, BlockKind
 from departments.documents.extractors.draft import Draft, Headings, Options, one_line
-from departments.documents.extractors.tables import describe_rows
+from departments.documents.extractors.tables import LONGEST_LABEL, describe_rows
 
 P, TBL, TR, TC, R, T = (qn(f"w:{name}") for name in ("p", "tbl", "tr", "tc", "r", "t"))
 VAL, TC_PR = qn("w:val"), qn("w:tcPr")
@@ -182,5 +182,6 @@ def _cell_texts(cell: Any, above: str) -> list[str]:
     span, merged = cell.find(f"{TC_PR}/{qn('w:gridSpan')}"), cell.find(f"{TC_PR}/{qn('w:vMerge')}")
     width = min(int(span.get(VAL, "1")), 100) if span is not None else 1
     goes_on = merged is not None and merged.get(VAL, "continue") == "continue"
-    text = above if goes_on else " ".join(_paragraph_text(paragraph) for paragraph in cell.iter(P))
+    label = above if len(above) <= LONGEST_LABEL else ""
+    text = label if goes_on else " ".join(_paragraph_text(paragraph) for paragraph in cell.iter(P))
     return [text, *[""] * (width - 1)]

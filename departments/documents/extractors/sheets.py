@@ -10,7 +10,9 @@ import datetime
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
+
+from departments.documents.extractors.tables import LONGEST_LABEL
 
 PIECE = 1 << 20
 OVERLAP = 4096  # of two pieces: no pattern is longer
@@ -41,7 +43,7 @@ class SheetFacts:
                 if number <= end and column < len(row) and not row[column]:
                     row[column] = text
             for column, text in enumerate(row):
-                if text and (column, number) in last:
+                if text and (column, number) in last and len(text) <= LONGEST_LABEL:
                     held[column] = (last[column, number], text)
             yield row
 
@@ -49,17 +51,25 @@ class SheetFacts:
 def facts_of(sheet: Any) -> SheetFacts:
     """Of a sheet of a workbook that openpyxl has opened for reading only."""
     spans: dict[int, list[tuple[int, int]]] = {}
-    without_result, before = 0, b""
+    without_result = 0
     # the archive and the name in it are openpyxl's own; tests hold on to them
     with sheet.parent._archive.open(sheet._worksheet_path) as xml:
-        while piece := xml.read(PIECE):
-            text = before + piece
-            for match in SPAN.finditer(text):
-                if match.end() > len(before):
-                    _add_span(spans, match)
-            without_result += sum(match.end() > len(before) for match in WITHOUT_RESULT.finditer(text))
-            before = text[-OVERLAP:]
+        for match in _matches(xml):
+            if match.re is SPAN:
+                _add_span(spans, match)
+            else:
+                without_result += 1
     return SheetFacts(spans, without_result)
+
+
+def _matches(xml: IO[bytes]) -> Iterator[re.Match[bytes]]:
+    """Of both patterns, each once, also where two pieces meet."""
+    before = b""
+    while piece := xml.read(PIECE):
+        text = before + piece
+        for pattern in (SPAN, WITHOUT_RESULT):
+            yield from (match for match in pattern.finditer(text) if match.end() > len(before))
+        before = text[-OVERLAP:]
 
 
 def _add_span(spans: dict[int, list[tuple[int, int]]], match: re.Match[bytes]) -> None:

@@ -14,6 +14,7 @@ from departments.documents.extractors.draft import one_line
 
 LONGEST_HEADER = 80
 MOST_SPANNED = 100  # rows or columns by one cell
+LONGEST_LABEL = 200  # of a cell that is said again in each row it spans; a longer text is no label
 NUMBER_OR_DATE = re.compile(r"[\d\s.,:/%+\-€$£¥()]+(?:[A-Z]{3})?")
 YEAR_OR_MONTH = re.compile(r"(?:19|20)\d\d(?:-(?:0[1-9]|1[0-2]))?")
 
@@ -40,7 +41,8 @@ def spread(rows: Iterable[Sequence[Cell]]) -> list[list[Cell]]:
             cells += _held(held, len(cells))
             parts = [cell, *[Cell("", cell.is_name)] * (min(cell.columns, MOST_SPANNED) - 1)]
             below = cell.rows - 1 if cell.rows else MOST_SPANNED
-            held |= {len(cells) + place: (below, part) for place, part in enumerate(parts) if below}
+            parts_below = parts if len(cell.text) <= LONGEST_LABEL else [Cell("")] * len(parts)
+            held |= {len(cells) + place: (below, part) for place, part in enumerate(parts_below) if below}
             cells += parts
         cells += _held(held, len(cells))
         spread_rows.append(cells)

@@ -109,6 +109,22 @@ def test_a_cell_that_spans_rows_stands_in_each_of_them() -> None:
     ]
 
 
+def test_a_long_text_that_spans_rows_is_not_said_in_each_of_them() -> None:
+    long = "word " * 100
+    book = workbook()
+    book["Plan"]["A2"] = long
+    page = f"<html><table><tr><th>A<th>B<tr><td rowspan=3>{long}<td>1<tr><td>2<tr><td>3</table></html>"
+    document = word()
+    table = document.add_table(3, 2)
+    for row, values in enumerate([("Grade", "City"), (long, "Oslo"), ("", "Rome")]):
+        for column, value in enumerate(values):
+            table.cell(row, column).text = value
+    table.cell(1, 0).merge(table.cell(2, 0))
+    for content, name in ((saved(book), "a.xlsx"), (page, "a.html"), (saved(document), "a.docx")):
+        assert "\n".join(texts(content, name)).count("word") == 100, name
+    assert texts(page, "a.html")[1:] == ["B: 2", "B: 3"]
+
+
 def test_numbers_are_read_as_they_are_shown() -> None:
     book = openpyxl.Workbook()
     sheet: Any = book.active
