@@ -6,12 +6,17 @@ product is in the table, or stands in ELSEWHERE with the test that shows it.
 
 from __future__ import annotations
 
+import asyncio
 import re
+import tempfile
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from django.core.management import call_command
 from django.test import AsyncClient
 from django.urls import reverse
 from django.utils import timezone
@@ -20,8 +25,11 @@ from audit.events import Event
 from audit.models import AuditEvent
 from chatgrid.chat.models import Conversation
 from chatgrid.chat.retention import delete_expired_conversations
+from chatgrid.console.models import SavedSearch
 from departments.calls.caller import CallFailed, CallRefused
-from tests.company import PASSWORD, Company, give_key, give_store, set_limit
+from departments.limits.models import AlertTarget, MoreAsked
+from departments.models import Department
+from tests.company import PASSWORD, Company, freshly_signed_in, give_key, give_store, set_limit, signed_in
 from tests.departments.calls.calling import ask, whole
 from tests.provider import Provider
 
@@ -91,6 +99,54 @@ async def let_a_conversation_expire(company: Company) -> None:
     delete_expired_conversations()
 
 
+async def save_a_search(company: Company) -> None:
+    client = await signed_in(company.ada)
+    await client.post(reverse("admin:audit_auditevent_search_save"), {"name": "Refused", "query": "event=call:refused"})
+    assert await SavedSearch.objects.filter(owner=company.ada).aexists()
+
+
+async def export_the_record(company: Company) -> None:
+    client = await freshly_signed_in(company.ada)
+    with patch("audit.export.RECEIPT_SECONDS", 0.0):
+        response = await client.post(reverse("export_record"), {"form": "csv", "reason": "The yearly audit"})
+        assert b"".join([chunk async for chunk in response.streaming_content]).startswith(b"PK")
+
+
+async def ask_for_more_and_be_given_it(company: Company) -> None:
+    set_limit(company, person_tokens_per_day=200)
+    await (await signed_in(company.bob)).post("/d/hr/budget/ask", {"reason": "The yearly report"})
+    asked = await MoreAsked.objects.aget(person=company.bob)
+    answer = {"amount": "400", "end": "today"}
+    await (await signed_in(company.alice)).post(f"/d/hr/budget/{asked.pk}", answer)
+
+
+async def let_somebody_leave_now(company: Company) -> None:
+    client = await freshly_signed_in(company.ivan)
+    await client.post(reverse("admin:accounts_user_leave", args=[company.bob.pk]), {"reason": "Laptop stolen"})
+
+
+async def set_up_a_webhook(company: Company) -> None:
+    hook = {"kind": "webhook", "address": "https://hooks.example.com/chatgrid", "is_active": "on"}
+    await (await freshly_signed_in(company.ivan)).post(reverse("admin:limits_alerttarget_add"), hook)
+    assert await AlertTarget.objects.filter(organization=company.organization).aexists()
+
+
+async def apply_a_file_of_the_company(company: Company) -> None:
+    await asyncio.to_thread(apply_with_another_name, company)
+    assert (await Department.objects.aget(pk=company.hr.pk)).name == "People"
+
+
+def apply_with_another_name(company: Company) -> None:
+    """Exported, one name changed, applied."""
+    said = StringIO()
+    call_command("company", "export", company.organization.slug, stdout=said)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".yaml") as file:
+        file.write(said.getvalue().replace("Human Resources", "People"))
+        file.flush()
+        how = {"reason": "A new name", "stdout": StringIO()}
+        call_command("company", "apply", company.organization.slug, file.name, **how)
+
+
 TABLE: list[tuple[Action, list[Event]]] = [
     (sign_in, [Event.SIGNED_IN]),
     (mistype_a_password, [Event.SIGN_IN_REFUSED]),
@@ -103,6 +159,12 @@ TABLE: list[tuple[Action, list[Event]]] = [
     (delete_a_conversation, [Event.SIGNED_IN, Event.CONVERSATION_DELETED]),
     (rename_the_company, [Event.SIGNED_IN, Event.ADMIN_CHANGED]),
     (let_a_conversation_expire, [Event.CONVERSATIONS_EXPIRED]),
+    (save_a_search, [Event.SIGNED_IN]),  # one's own filters under a name: nothing that an auditor asks for
+    (export_the_record, [Event.SIGNED_IN, Event.EXPORT_BEGUN, Event.EXPORT_FINISHED]),
+    (ask_for_more_and_be_given_it, [Event.SIGNED_IN, Event.MORE_ASKED, Event.SIGNED_IN, Event.MORE_GRANTED]),
+    (let_somebody_leave_now, [Event.SIGNED_IN, Event.ACCESS_ENDED]),
+    (set_up_a_webhook, [Event.SIGNED_IN, Event.ADMIN_CHANGED]),
+    (apply_a_file_of_the_company, [Event.ADMIN_CHANGED]),
 ]
 
 # the beginning of an event's name -> the test that does it and looks for the event

@@ -19,7 +19,7 @@ from django.core.management import call_command
 from audit.events import Event
 from audit.models import AuditEvent, AuditLeaf, AuditSeal
 from audit.roles import SEALER, connect
-from audit.sealer import Sealer
+from audit.sealer import PAUSE, Sealer
 from audit.signing import Ed25519Signer, SignerUnavailable
 from audit.writer import Entry, record
 from departments.keys.sealing import SealKeyLost, current_signer
@@ -64,10 +64,15 @@ def wait_for(condition: object, seconds: float = 20) -> float:
 class Process:
     """`manage.py run_sealer` as an operator starts it."""
 
-    def __init__(self) -> None:
+    started: subprocess.Popen[bytes]
+
+    def start(self) -> None:
         self.started = subprocess.Popen(
             [sys.executable, "manage.py", "run_sealer"], cwd=ROOT, env=dict(os.environ), stderr=subprocess.PIPE
         )
+
+    def is_running(self) -> bool:
+        return hasattr(self, "started") and self.started.poll() is None
 
     def end(self, number: signal.Signals) -> int:
         self.started.send_signal(number)
@@ -75,14 +80,22 @@ class Process:
         return self.started.returncode
 
 
+@pytest.fixture(scope="module")
+def process() -> Iterator[Process]:
+    made = Process()
+    yield made
+    if made.is_running():
+        made.end(signal.SIGKILL)
+
+
 @pytest.fixture
-def sealer() -> Iterator[Process]:
-    first = written(Event.SIGNED_IN)
-    process = Process()
-    wait_for(lambda: is_sealed(first), 60)
-    yield process
-    if process.started.poll() is None:
-        process.end(signal.SIGKILL)
+def sealer(process: Process) -> Process:
+    """A sealer at work: the one of the test before, unless that test has killed it."""
+    if not process.is_running():
+        first = written(Event.SIGNED_IN)
+        process.start()
+        wait_for(lambda: is_sealed(first), 60)
+    return process
 
 
 def test_one_command_seals_what_waits_and_the_record_verifies() -> None:
@@ -123,29 +136,34 @@ def test_a_lost_key_is_never_replaced_in_silence(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_critical_event_is_sealed_at_once_and_others_wait(sealer: Process) -> None:
-    time.sleep(2)
+    before = written(Event.ADMIN_CHANGED)
+    wait_for(lambda: is_sealed(before))
     ordinary = written(Event.SIGNED_IN)
-    time.sleep(1)
+    time.sleep(PAUSE + 0.5)  # a pass that was under way, and one more that it may have held up, would be over
     assert not is_sealed(ordinary)
     critical = written(Event.ADMIN_CHANGED)
     assert wait_for(lambda: is_sealed(critical)) < 5
     assert is_sealed(ordinary)
 
 
-def test_a_second_sealer_takes_over_when_the_first_is_killed(sealer: Process) -> None:
+def sealers() -> int:
+    with connect("owner") as owner:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'chatgrid-sealer'"
+        row = owner.execute(query + " AND datname = current_database()").fetchone()
+    return int(row[0]) if row else 0
+
+
+def test_a_second_sealer_takes_over_when_the_first_is_killed_and_stops_when_it_is_told_to(sealer: Process) -> None:
     second = Process()
+    second.start()
     try:
-        time.sleep(3)
+        wait_for(lambda: sealers() == 2, 60)
         sealer.end(signal.SIGKILL)
         critical = written(Event.ADMIN_CHANGED)
         wait_for(lambda: is_sealed(critical), 30)
         assert verify()[0] in {0, 2}
     finally:
-        second.end(signal.SIGTERM)
-
-
-def test_it_stops_when_it_is_told_to(sealer: Process) -> None:
-    assert sealer.end(signal.SIGTERM) == 0
+        assert second.end(signal.SIGTERM) == 0
 
 
 def test_it_waits_for_a_signing_key_that_cannot_be_read_and_then_seals() -> None:
