@@ -87,14 +87,14 @@ bench: $(EVERYTHING) ## speed: the same streams direct from the simulator and th
 bench-injection: $(EVERYTHING) ## prompt injection: rates, times and a walk through every page with the texts of TEXTS=folder
 	$(PYTHON) -m tests.bench.injection $(TEXTS)
 
-bench-retrieval: $(EVERYTHING) ## finding and citing: the demo company, or CORPUS=folder; EMBEDDINGS=url takes real vectors
-	$(PYTHON) -m tests.bench.retrieval $(CORPUS) $(if $(EMBEDDINGS),--embeddings $(EMBEDDINGS))
+bench-retrieval: $(EVERYTHING) ## finding and citing: the demo company, or CORPUS=folder; EMBEDDINGS=url MODEL=name takes real vectors
+	$(PYTHON) -m tests.bench.retrieval $(CORPUS) $(if $(EMBEDDINGS),--embeddings $(EMBEDDINGS)) $(if $(MODEL),--model $(MODEL))
 
 bench-scale: $(EVERYTHING) ## finding in a department of PASSAGES=200000: the index's recall, latency; takes minutes
 	$(PYTHON) -m tests.bench.scale $(CORPUS) $(if $(EMBEDDINGS),--embeddings $(EMBEDDINGS)) $(if $(PASSAGES),--passages $(PASSAGES))
 
-calibrate: $(EVERYTHING) ## the confidence of the search, from labelled questions; CORPUS and EMBEDDINGS as above
-	$(PYTHON) -m tests.bench.calibrate $(CORPUS) $(if $(EMBEDDINGS),--embeddings $(EMBEDDINGS))
+calibrate: $(EVERYTHING) ## the confidence of the search, from labelled questions; CORPUS, EMBEDDINGS, MODEL as above
+	$(PYTHON) -m tests.bench.calibrate $(CORPUS) $(if $(EMBEDDINGS),--embeddings $(EMBEDDINGS)) $(if $(MODEL),--model $(MODEL))
 
 # Browser tests skip themselves, with a message, where no Chromium is found.
 browser: ## finds or installs the Chromium of the browser tests

@@ -47,6 +47,20 @@ def read_list(name: str, default: str = "") -> list[str]:
     return [entry.strip() for entry in os.environ.get(name, default).split(",") if entry.strip()]
 
 
+def read_curves(name: str) -> dict[str, tuple[float, float, float]]:
+    """A comma-separated list; each entry is a model's name and three numbers, with spaces between."""
+    curves = {}
+    for entry in read_list(name):
+        try:
+            model, *numbers = entry.split()
+            similarity, coverage, bias = map(float, numbers)
+        except ValueError:
+            wanted = "a model's name and three numbers, like “text-embedding-3-small 9.0 4.5 -5.0”"
+            raise ImproperlyConfigured(f"{name} holds {entry!r}; it must be {wanted}.") from None
+        curves[model] = similarity, coverage, bias
+    return curves
+
+
 def read_path(name: str, default: Path) -> Path:
     return Path(os.environ.get(name, str(default))).resolve()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from kombu.entity import Queue as BrokerQueue
 
-from chatgrid.env import read_bool, read_choice, read_database, read_int, read_list, read_path, read_str
+from chatgrid.env import read_bool, read_choice, read_curves, read_database, read_int, read_list, read_path, read_str
 from chatgrid.schedule import ROUTES, SCHEDULE, Queue
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -213,6 +213,7 @@ SIMULATED = read_bool("CHATGRID_SIMULATED", False)  # the page says that answers
 CHAT_MODEL = read_str("CHATGRID_CHAT_MODEL", "gpt-6-luna")
 EMBEDDING_MODEL = read_str("CHATGRID_EMBEDDING_MODEL", "text-embedding-3-small")
 EMBEDDING_DIMENSIONS = read_int("CHATGRID_EMBEDDING_DIMENSIONS", 1536)
+SEARCH_CALIBRATION = read_curves("CHATGRID_SEARCH_CALIBRATION")  # what `make calibrate` prints for a model
 ANSWER_TOKENS = read_int("CHATGRID_ANSWER_TOKENS", 1500)  # the longest answer, before the budget fits it
 ANSWER_SECONDS = read_int("CHATGRID_ANSWER_SECONDS", 300)  # the longest time a call may take
 SILENCE_SECONDS = read_int("CHATGRID_SILENCE_SECONDS", 60)  # the longest time without a byte from the provider

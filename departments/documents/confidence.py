@@ -8,6 +8,8 @@ Rules:
 - A calibration turns evidence into a probability by a logistic curve. It belongs to an embedding model, because the
   scale of its similarities does: `make calibrate` makes one from labelled questions asked in the right departments and
   in wrong ones, and docs/performance.md says what it is worth on questions that were not used for it.
+- It is looked up by the model that made the searched passages: first in the setting CHATGRID_SEARCH_CALIBRATION, which
+  is a customer's own, then in `CALIBRATIONS`.
 - A model that nobody has measured gets `UNMEASURED`, an estimate; the test bench says so.
 - Nothing that is cheap to know tells a question on a neighbouring subject from a paraphrase, so there are two
   thresholds. Below `LEAST`, where fewer than one in ten questions with an answer lies, the assistant gets no passages.
@@ -73,6 +75,9 @@ CALIBRATIONS = {
 
 def calibration_of(model: str) -> Calibration:
     """The calibration of an embedding model; the simulator's vectors have their own, whatever model they pose as."""
+    if model in settings.SEARCH_CALIBRATION:
+        similarity, coverage, bias = settings.SEARCH_CALIBRATION[model]
+        return Calibration(similarity, 0.0, coverage, bias)
     if settings.SIMULATED and model not in CALIBRATIONS:
         return CALIBRATIONS.get(SIMULATED, UNMEASURED)
     return CALIBRATIONS.get(model, UNMEASURED)

@@ -4,8 +4,9 @@ Every question of the corpora is asked in every department's store of its corpus
 passage of the store holds its quote; elsewhere it is a question on another department's subject. Nothing of
 `unanswerable.jsonl` and `wrong_department.jsonl` is used: those stay for judging the result.
 
-Prints the calibration that departments/documents/confidence.py holds for the model of the vectors, and what it would do
-to the questions it was made from, each judged by a calibration that was made without its own department.
+Prints the calibration for the model of the vectors as the line of CHATGRID_SEARCH_CALIBRATION, and what it would do to
+the questions it was made from, each judged by a calibration that was made without its own department. With a key in
+OPENAI_API_KEY, EMBEDDINGS=https://api.openai.com/v1 MODEL=text-embedding-3-small measures OpenAI's own.
 """
 
 from __future__ import annotations
@@ -45,11 +46,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Makes a calibration of the search's confidence.")
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER")
     parser.add_argument("--embeddings", metavar="URL", help="an OpenAI-compatible server, ending in /v1")
+    parser.add_argument("--model", help="its model; the first that it lists unless given")
     parser.add_argument("--examples", type=Path, help="a file for one line of JSON an example")
     arguments = parser.parse_args()
-    source = vectors.served(arguments.embeddings) if arguments.embeddings else vectors.simulated()
-    with shelf.product(source):
+    try:
+        source = vectors.served(arguments.embeddings, arguments.model) if arguments.embeddings else vectors.simulated()
         corpora = [corpus.demo(), *map(corpus.folder, arguments.folders)]
+    except (corpus.Unusable, vectors.Unreachable) as error:
+        raise SystemExit(str(error)) from None
+    with shelf.product(source):
+        for each in corpora:
+            print(*each.notes, sep="\n", end="\n" if each.notes else "")
         examples = [example for each in corpora for example in asyncio.run(_examples(each, source))]
         print("\n".join(_report(source, examples)))
         if arguments.examples:
@@ -95,6 +102,7 @@ def _report(source: Vectors, examples: Sequence[Example]) -> list[str]:
     from departments.documents.confidence import ENOUGH
 
     used = [example for example in examples if not example.held_out]
+    best = _fitted(used)
     answered, others, unanswerable = [], [], []
     for department in sorted({example.department for example in used}):
         fitted = _fitted([example for example in used if example.department != department])
@@ -103,8 +111,9 @@ def _report(source: Vectors, examples: Sequence[Example]) -> list[str]:
                 group = answered if example.answered else unanswerable if example.held_out else others
                 group.append(fitted.probability(example.found) >= ENOUGH)
     return [
-        f'    "{source.model}": {_fitted(used)},',
-        f"  from {len(used)} pairs of a question and a department; at {ENOUGH}, judged without its own department:",
+        f"CHATGRID_SEARCH_CALIBRATION={source.model} {best.similarity} {best.coverage} {best.bias}",
+        f"  from {len(used)} pairs of a question and a department; judged without its own department,",
+        f"  {sum(example.answered for example in used)} of them answered there; needed to be confident: {ENOUGH}",
         f"  turned away of answerable                {1 - mean(answered):.3f} of {len(answered)}",
         f"  turned away of other departments'        {1 - mean(others):.3f} of {len(others)}",
         f"  turned away of unanswerable (not used)   {1 - mean(unanswerable):.3f} of {len(unanswerable)}",

@@ -6,6 +6,7 @@ the same vectors as one that is asked of the search alone.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -50,7 +51,9 @@ def served(url: str, model: str | None = None) -> Vectors:
 
 
 def _served(url: str, model: str | None) -> Vectors:
-    named = model or str(httpx2.get(f"{url}/models", timeout=10).raise_for_status().json()["data"][0]["id"])
+    named = model or str(
+        httpx2.get(f"{url}/models", headers=_key(), timeout=10).raise_for_status().json()["data"][0]["id"]
+    )
 
     def embed(texts: Sequence[str], _: int) -> NDArray[np.float32]:
         return np.concatenate([_batch(url, named, texts[at : at + TOGETHER]) for at in range(0, len(texts), TOGETHER)])
@@ -58,9 +61,15 @@ def _served(url: str, model: str | None) -> Vectors:
     return Vectors(named, embed(["A short sentence."], 0).shape[1], embed)
 
 
+def _key() -> dict[str, str]:
+    """The header that a server of OpenAI's asks for, where its key is in the environment."""
+    key = os.environ.get("OPENAI_API_KEY", "")
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
 def _batch(url: str, model: str, texts: Sequence[str]) -> NDArray[np.float32]:
     body = {"model": model, "input": list(texts), "encoding_format": "float"}
-    answer = httpx2.post(f"{url}/embeddings", json=body, timeout=PATIENCE).raise_for_status().json()
+    answer = httpx2.post(f"{url}/embeddings", json=body, headers=_key(), timeout=PATIENCE).raise_for_status().json()
     vectors = np.array([row["embedding"] for row in answer["data"]], np.float32)
     unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return unit

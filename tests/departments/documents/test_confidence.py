@@ -6,8 +6,22 @@ from dataclasses import dataclass
 
 import pytest
 from django.conf import LazySettings
+from django.core.exceptions import ImproperlyConfigured
 
-from departments.documents.confidence import CALIBRATIONS, ENOUGH, SIMULATED, UNMEASURED, calibration_of, is_measured
+from chatgrid.env import read_curves
+from departments.documents.confidence import (
+    CALIBRATIONS,
+    ENOUGH,
+    SIMULATED,
+    UNMEASURED,
+    Calibration,
+    calibration_of,
+    is_measured,
+)
+from tests.bench import calibrate
+from tests.bench.calibrate import Example
+from tests.bench.corpus import Question
+from tests.bench.vectors import Vectors
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,33 @@ def test_a_model_that_nobody_measured_is_known_as_such(settings: LazySettings) -
     assert calibration_of("a-new-model") is UNMEASURED
     assert not is_measured("a-new-model")
     assert is_measured("all-MiniLM-L6-v2")
+
+
+def test_a_customers_own_calibration_comes_before_ours(settings: LazySettings) -> None:
+    settings.SIMULATED = False
+    settings.SEARCH_CALIBRATION = {"text-embedding-3-small": (20.0, 1.0, -4.0), "all-MiniLM-L6-v2": (1.0, 2.0, -3.0)}
+    assert calibration_of("text-embedding-3-small").probability([Seen(0.2, 0.1, 0.0)]) == pytest.approx(0.5)
+    assert calibration_of("all-MiniLM-L6-v2") == Calibration(1.0, 0.0, 2.0, -3.0)
+    assert is_measured("text-embedding-3-small")
+    assert not is_measured("text-embedding-3-large")
+
+
+def test_the_setting_is_what_make_calibrate_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = [Seen(0.7, 0.2, 0.8), Seen(0.3, 0.2, 0.2)]
+    question = Question("1", "hr", "keyword", "How many days?", ("five unused days",))
+    found = [Example("c", f"d{n % 2}", question, False, n < 4, [seen[n >= 4]]) for n in range(8)]
+    [line, *_] = calibrate._report(Vectors("own/model-1", 3, lambda *_: None), found)
+    name, value = line.split("=")
+    monkeypatch.setenv(name, f"other 1 2 3, {value}")
+    curve = read_curves(name)["own/model-1"]
+    assert Calibration(curve[0], 0.0, curve[1], curve[2]).probability([seen[0]]) > 0.5
+
+
+@pytest.mark.parametrize("wrong", ["model", "model 1 2", "model 1 2 three", "model 1 2 3 4"])
+def test_a_calibration_that_cannot_be_read_stops_the_start(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+    monkeypatch.setenv("CHATGRID_SEARCH_CALIBRATION", wrong)
+    with pytest.raises(ImproperlyConfigured, match="three numbers"):
+        read_curves("CHATGRID_SEARCH_CALIBRATION")
 
 
 def test_the_simulator_has_a_calibration_of_its_own_whatever_model_it_poses_as(settings: LazySettings) -> None:
