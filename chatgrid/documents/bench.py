@@ -162,6 +162,8 @@ def keep(request: PersonRequest, slug: str) -> HttpResponse:
     """Keep a golden question: with the passage that is right, or with none."""
     department = department_of(request, slug, Right.MANAGE_DOCUMENTS)
     form = GoldenForm(request.POST)
+    if form.errors.keys() - {"question"}:
+        raise NotFound("There is no such passage.")  # no button of the page names one like that
     if not form.is_valid():
         return _page(request, department, form=form, status=400)
     if async_to_sync(_keep)(department, _caller(request), form.cleaned_data):

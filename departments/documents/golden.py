@@ -4,6 +4,7 @@ Rules:
 - A right passage is kept as its document and its words, so it is known again in a newer version and however the
   documents are cut: half of the shorter one's sequences of three words are enough.
 - A question can also be one that nothing here answers; then it is right that the search has no confident match.
+- A question is kept once: kept again, it has the passage that was named last.
 - A run asks all of them of one generation and is kept for ever: `hit` is right among the passages that an answer gets.
 - After a change of the documents a run is made by itself (departments/documents/tasks.py), once nothing is being read.
   A question's vector is kept, so that asking again costs nothing.
@@ -38,6 +39,11 @@ RUNS_SHOWN = 40
 AFTER_CHANGE = "The documents have changed"
 TOO_MANY = f"There are {MOST_QUESTIONS} golden questions already: remove some that say the same."
 
+_CHANGE = """
+    UPDATE golden_question SET
+        document_id = %(document)s, quote = %(quote)s, person_id = %(person)s, person_name = %(name)s
+    WHERE lower(question) = lower(%(question)s) RETURNING id
+"""
 _ADD = """
     INSERT INTO golden_question (id, question, document_id, quote, person_id, person_name)
     SELECT %(id)s, %(question)s, %(document)s, %(quote)s, %(person)s, %(name)s
@@ -132,7 +138,7 @@ class GoldenRun:
 
 
 async def add(store: Store, caller: Caller, question: str, document_id: UUID | None, quote: str) -> bool:
-    """Keeps a question; False where there are too many."""
+    """Keeps a question, or gives one that is kept another answer; False where there are too many."""
     asked = {
         "id": uuid4(),
         "question": question.strip()[:LONGEST_QUESTION],
@@ -143,9 +149,12 @@ async def add(store: Store, caller: Caller, question: str, document_id: UUID | N
         "most": MOST_QUESTIONS,
     }
     async with store.connection() as held, held.transaction():
-        if await (await held.execute(_ADD, asked)).fetchone() is None:
+        await held.execute("SELECT pg_advisory_xact_lock(hashtext('golden'))")  # a button pressed twice
+        kept = await (await held.execute(_CHANGE, asked)).fetchone()
+        kept = kept or await (await held.execute(_ADD, asked)).fetchone()
+        if kept is None:
             return False
-        details = {"question_id": str(asked["id"]), "document": str(document_id or "")}
+        details = {"question_id": str(kept["id"]), "document": str(document_id or "")}
         await arecord(search_entry(Event.SEARCH_GOLDEN_ADDED, store.department, caller, details))
     return True
 
@@ -208,7 +217,7 @@ async def measure(store: Store, caller: Caller, reason: str, *, recipe: Recipe, 
 def _judged(question: GoldenQuestion, result: SearchResult) -> GoldenResult:
     ranks = [place for place, found in enumerate(result.passages[:DEPTH], start=1) if question.is_answered_by(found)]
     rank = ranks[0] if ranks else None
-    is_right = result.confident and rank is not None if question.document_id else not result.confident
+    is_right = result.worth_reading and rank is not None if question.document_id else not result.confident
     return GoldenResult(question.id, rank, result.confident, is_right)
 
 

@@ -140,7 +140,7 @@ async def _search(store: Store, question: Question, source: Vectors, texts: list
 
     [vector] = source.embed([question.text], source.dimensions).tolist()
     recipe = await store.recipe()
-    there = sum(corpus.is_relevant(question, text) for text in texts)
+    there = sum(corpus.is_relevant(question, text) for text in set(texts))  # a copy is shown once
     ranked = {}
     for name, weight in SEARCHES.items():
         weighed = VECTOR_WEIGHT if weight is None else weight

@@ -80,6 +80,48 @@ async def test_a_question_is_kept_measured_drawn_and_removed(company: Company, a
     assert written(company) == [Event.SEARCH_TESTED, added, added, asked, removed]
 
 
+async def test_a_question_that_is_kept_twice_is_one_with_the_passage_named_last(
+    company: Company, admin: AsyncClient
+) -> None:
+    passage = first_passage(await send(admin, "try", question=QUESTION))
+    await send(admin, "keep", **passage)
+    await send(admin, "keep", **passage)
+    html = await send(admin, "keep", question=f" {QUESTION.upper()} ")
+    assert html.count("None: nothing here answers it") == 1
+    async with open_store(company.hr) as store:
+        [kept] = await golden.list_questions(store)
+    assert (kept.question, kept.document_id, kept.quote) == (QUESTION, None, "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"question": ""}, 400),
+        ({"question": " \t "}, 400),
+        ({"question": "nul \x00 inside"}, 400),
+        ({"question": "q" * 1_001}, 400),
+        ({"question": "<b>bold</b> {{ x }} %s' OR 1=1 --"}, 302),
+        ({"question": "\u202e你好 🦊"}, 302),
+        ({"question": QUESTION, "version": "no-such-id"}, 404),
+        ({"question": QUESTION, "version": "", "ordinal": "7"}, 302),
+        ({"question": QUESTION, "version": "0b0e7a52-7f0a-4b52-a5a5-6f4c3f6b3c11", "ordinal": "0"}, 404),
+        ({"question": QUESTION, "version": "0b0e7a52-7f0a-4b52-a5a5-6f4c3f6b3c11", "ordinal": "9" * 40}, 404),
+        ({"question": QUESTION, "ordinal": "-1"}, 404),
+    ],
+)
+async def test_odd_questions_are_kept_or_refused_in_words(
+    admin: AsyncClient, fields: dict[str, str], status: int
+) -> None:
+    response = await admin.post(reverse("documents:keep", args=["hr"]), fields)
+    assert response.status_code == status
+    if status == 400:
+        assert "field-error" in response.content.decode()
+    if status == 302:
+        html = await send(admin, "measure")
+        assert "<b>bold</b>" not in html
+        assert " of 1 questions found what they should." in html
+
+
 async def test_documents_are_embedded_anew_compared_switched_and_brought_back(
     company: Company, admin: AsyncClient
 ) -> None:
