@@ -96,6 +96,8 @@ def cited_statements(text: str, citations: Collection[int]) -> list[tuple[str, i
 
     Numbers outside of `citations` are among them.
     """
+    if "[" not in text:
+        return []
     environment = _environment(citations, "source") | {"doubtful": ()}
     return [found for token in _PARSER.parse(_lines(text), environment) for found in cited_in(token.children or [])]
 
@@ -235,10 +237,18 @@ def _level_heading(token: Token) -> None:
 
 
 def _with_hosts(tokens: Sequence[Token]) -> list[Token]:
-    """The inline tokens, each link followed by the host it goes to unless its text says the same."""
+    """The inline tokens, each link followed by the host it goes to unless its text says the same.
+
+    A link to nowhere, `[text]()`, would lead to the page it stands on: it is its text.
+    """
     result: list[Token] = []
     opening = 0
+    target: str | int | float = ""
     for token in tokens:
+        if token.type in {"link_open", "link_close"}:
+            target = token.attrs.get("href", target)
+            if not target:
+                continue
         result.append(token)
         if token.type == "link_open":
             opening = len(result) - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from django.middleware.csrf import get_token
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_GET, require_POST
 
 from audit.database import DatabaseDown
@@ -241,10 +243,10 @@ def _message_html(request: PersonRequest, exchange: Exchange) -> str:
     assert exchange.answer is not None  # noqa: S101
     message = shown_message(exchange.answer, exchange.department, last=exchange.conversation is not None)
     ask_url = _ask_url(exchange.department, exchange.conversation)
+    # only an answer that can be asked for again has a form, and a token is made for each
+    token = SimpleLazyObject(partial(get_token, request))
     # without the request: a fragment has no use for the frame of a page, which reads the database
-    return render_to_string(
-        "chat/_message.html", {"message": message, "ask_url": ask_url, "csrf_token": get_token(request)}
-    )
+    return render_to_string("chat/_message.html", {"message": message, "ask_url": ask_url, "csrf_token": token})
 
 
 async def _meter_html(request: PersonRequest, exchange: Exchange) -> str:

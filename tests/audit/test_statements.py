@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.db.models import QuerySet
 
+from audit.database import connection, numbered
 from audit.statements import Statement
 from departments.models import Department
 from tests.company import Company
@@ -34,6 +35,18 @@ async def test_it_sees_what_was_changed_since(company: Company) -> None:
     assert await statement.rows(company.organization.pk, "hr") == [("Human Resources",)]
     Department.objects.filter(pk=company.hr.pk).update(is_active=False)
     assert await statement.rows(company.organization.pk, "hr") == []
+
+
+async def test_a_numbered_statement_takes_its_parameters_in_their_order() -> None:
+    statement = numbered("SELECT %s::text, %s::int, %s::text")
+    async with connection() as held:
+        cursor = await held.execute_numbered(statement, ["a", 2, "%s $1"])
+        assert await cursor.fetchone() == ("a", 2, "%s $1")
+
+
+def test_a_percent_sign_that_is_no_placeholder_cannot_be_numbered() -> None:
+    with pytest.raises(ValueError, match="Only %s"):
+        numbered("SELECT 5 % %s")
 
 
 async def test_a_queryset_that_changes_its_parameter_is_refused(company: Company) -> None:

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from django.test import AsyncClient
 from django.urls import reverse
+from psycopg import AsyncCursor
 
 from audit.events import Event
 from audit.models import AuditEvent
@@ -63,6 +64,37 @@ async def test_an_answer_streams_with_its_source(ready: Company) -> None:
     assert citation["title"] == "Leave"
     assert "#passage-" in events[-1][1]["message_html"]
     assert "tokens" in events[-1][1]["meter_html"]
+
+
+async def test_a_question_and_its_answer_stand_in_their_order_though_one_statement_writes_both(ready: Company) -> None:
+    client = await signed_in(ready.bob)
+    await ask_streaming(client, "/d/hr/ask", "How many unused days may I carry over into the next year?")
+    first, second = Message.objects.filter(conversation__owner=ready.bob).order_by("created_at")
+    assert first.created_at < second.created_at
+    assert [first.role, second.role] == ["person", "assistant"]
+
+
+async def test_a_question_costs_ten_round_trips_and_not_one_more(
+    company: Company, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_key(company.hr)
+    give_store(company.hr)
+    client = await signed_in(company.bob)
+    await ask_streaming(client, "/d/hr/ask", "the key and the catalogue are read")
+    seen: list[str] = []
+    execute = AsyncCursor.execute
+
+    async def counted(cursor: AsyncCursor[Any], statement: Any, *more: Any, **named: Any) -> Any:
+        text = statement.decode() if isinstance(statement, bytes) else str(statement)
+        seen.append(" ".join(text.split())[:120])
+        return await execute(cursor, statement, *more, **named)
+
+    monkeypatch.setattr(AsyncCursor, "execute", counted)
+    await ask_streaming(client, "/d/hr/ask", "hello")
+    told = [statement for statement in seen if statement]  # an empty one asks a rested connection how it is
+    # before the call: session, person, department, the store's recipe, standing, admission, question; after it:
+    # settlement, answer, and that the documents had nothing to say
+    assert len(told) == 10, "\n".join(told)
 
 
 async def test_without_javascript_the_answer_comes_with_the_page(ready: Company) -> None:

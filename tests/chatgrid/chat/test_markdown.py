@@ -143,6 +143,13 @@ def test_any_text_is_harmless_whole_and_in_pieces(text: str) -> None:
     assert_harmless(streamed(list(text), {1}))
 
 
+@pytest.mark.parametrize("text", ["[Open it]()", "[Open it](<>)", '[Open it]( "title")'])
+def test_a_link_to_nowhere_is_its_text(text: str) -> None:
+    reader = Reader(render(text))
+    assert reader.links == []
+    assert "Open it" in reader.words
+
+
 def test_raw_html_is_shown_as_it_was_written() -> None:
     assert Reader(render("a <b>bold</b> claim")).words.strip() == "a <b>bold</b> claim"
 
