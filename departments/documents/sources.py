@@ -93,6 +93,7 @@ class Work:
     run: SourceRun
     known: dict[str, Known]
     entries: dict[str, Entry] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -153,19 +154,22 @@ async def _synchronise(source: DocumentSource, run: SourceRun) -> bool:
         work = Work(source, source.department, store, place, run, await _known(store, source))
         work.entries = {entry.path: entry for entry in await asyncio.to_thread(lambda: list(place.entries()))}
         run.seen = len(work.entries)
-        await _follow_moved(work)
-        await _remove_vanished(work)
-        return await _take_changed(work)
+        # what is gone is deleted only once every file that may be its new place has been looked at
+        if await _follow_moved(work):
+            await _remove_vanished(work)
+            if await _take_changed(work):
+                return False
+        run.sentence = run.sentence or GOES_ON
+        return True
 
 
 async def _take_changed(work: Work) -> bool:
-    """Uploads what is new or another than before; whether the time ran out before all was."""
+    """Uploads what is new or another than before; False if the time ran out before all was."""
     for entry in work.changed():
         if work.is_late:
-            work.run.sentence = work.run.sentence or GOES_ON
-            return True
+            return False
         await _take_file(work, entry, work.known.get(entry.path))
-    return False
+    return True
 
 
 async def _known(store: Store, source: DocumentSource) -> dict[str, Known]:
@@ -207,17 +211,23 @@ async def _upload(work: Work, entry: Entry, replaces: UUID | None) -> Upload:
         await asyncio.to_thread(context.__exit__, None, None, None)
 
 
-async def _follow_moved(work: Work) -> None:
-    """Gives the document of a file that is gone to a file with the same content, under whatever name it lies there."""
+async def _follow_moved(work: Work) -> bool:
+    """Gives the document of a file that is gone to a file with the same content, under whatever name it lies there.
+
+    False if the time ran out.
+    """
     heirs = [
         entry for path, entry in work.entries.items() if path not in work.known or work.known[path].document_id is None
     ]
     for path in work.gone():
+        if work.is_late:
+            return False
         document_id = work.known[path].document_id
         heir = await _heir(work, document_id, heirs) if document_id and heirs else None
         if document_id and heir:
             heirs.remove(heir)
             await _hand_over(work, path, document_id, heir)
+    return True
 
 
 async def _heir(work: Work, document_id: UUID, entries: Sequence[Entry]) -> Entry | None:
@@ -234,10 +244,12 @@ async def _digest(work: Work, entry: Entry) -> str:
         with fetched(work.place, entry) as content:
             return digest_of(content)
 
-    try:
-        return await asyncio.to_thread(read)
-    except PlaceDown:
-        return ""  # the file is taken like any other, and its problem told, in its turn
+    if entry.path not in work.digests:
+        try:
+            work.digests[entry.path] = await asyncio.to_thread(read)
+        except PlaceDown:
+            return ""  # the file is taken like any other, and its problem told, in its turn
+    return work.digests[entry.path]
 
 
 async def _hand_over(work: Work, path: str, document_id: UUID, heir: Entry) -> None:

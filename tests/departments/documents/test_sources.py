@@ -431,3 +431,18 @@ async def test_a_prefix_that_is_gone_deletes_nothing_by_itself(hr: Department, b
     gone = await look(source)
     assert "2 of 2 files are gone" in gone.sentence
     assert len(await names(hr)) == 2
+
+
+async def test_a_run_that_has_no_time_left_to_follow_files_deletes_none_of_them(
+    hr: Department, share: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = source_of(hr)
+    (share / "policies" / "leave.md").write_text(LEAVE)
+    await look(source)
+    (share / "policies" / "leave.md").rename(share / "policies" / "holidays.md")
+    with monkeypatch.context() as late:
+        late.setattr("departments.documents.sources.RUN_SECONDS", -1)
+        cut_short = await look(source)
+    assert (numbers(cut_short), "goes on" in cut_short.sentence) == ((0, 0, 0, 0), True)
+    assert numbers(await look(source)) == (0, 1, 0, 0)
+    assert await execute(hr, "SELECT filename FROM version") == [{"filename": "holidays.md"}]
