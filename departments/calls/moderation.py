@@ -8,6 +8,10 @@ Rules:
 - `block`: what was flagged is not answered, and neither is what could not be checked: this fails closed.
 - It costs no tokens, at OpenAI and in our budgets, and is in the record like every call.
 
+What it stops is the answer. The search has sent the question before, to the model of the embeddings: that is the same
+provider, the same project and the same retention, and moderation itself sends it there too. A secret that was typed is
+another matter and is looked for before either (departments/calls/typed.py).
+
 The shape of the reply: https://platform.openai.com/docs/api-reference/moderations
 """
 

@@ -30,7 +30,7 @@ from departments.limits.grant_models import Grant, MoreAsked
 from departments.models import Department, DocumentReview
 from tests.chatgrid.console.rows import LISTED, ROWS
 from tests.company import Company, make_company
-from tests.departments.documents.shelf import LEAVE, TRAVEL, add, ready
+from tests.departments.documents.shelf import LEAVE, TRAVEL, add, ready, version_of
 
 CSRF = "a" * 32  # a token as a browser would send it back
 STREAM = {"Accept": "text/event-stream"}
@@ -64,7 +64,7 @@ class Route:
         for key in (f"{self.name} {placeholder}", f"{self.page} {placeholder}", placeholder):
             if key in values:
                 return values[key]
-        raise AssertionError(f"{self.name}: nothing stands behind <{placeholder}>. Make a real one in `_values`.")
+        raise AssertionError(f"{self.name}: nothing stands behind <{placeholder}>. Make a real one in `values_of`.")
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,12 @@ async def make_loot(company: Company | None = None) -> Loot:
     found = Conversation.objects.create(department=company.hr, owner=company.bob, title="Salaries of 2027")
     Message.objects.create(conversation=found, role="person", text="What does the director earn?")
     answer = Message.objects.create(conversation=found, role="assistant", call_id=uuid4(), text="Eleven crowns.")
-    values = await _values(company, answer, version)
+    values = await values_of(company, answer, version)
     return Loot(company, values, answer, version.document_id, version.id)
 
 
-async def _values(company: Company, answer: Message, version: DocumentVersion) -> dict[str, Any]:
-    """What stands behind the placeholders: the names of HR's things."""
+async def values_of(company: Company, answer: Message, version: DocumentVersion, offer: str = "") -> dict[str, Any]:
+    """What stands behind the placeholders: the names of HR's things. A held document says this `offer` as well."""
     department = Department.objects.select_related("organization").get(pk=company.hr.pk)
     trial = Trial.objects.create(
         department=department, started_by=company.alice.pk, started_by_name="Alice", model="gpt-6-luna", budget=1
@@ -127,7 +127,7 @@ async def _values(company: Company, answer: Message, version: DocumentVersion) -
     async with open_store(department) as store:
         await golden.add(store, Caller(company.alice.pk, "Alice", ""), "How long is leave?", version.document_id, "")
         (question,) = await golden.list_questions(store)
-    held = await _held(department, company)
+    held = await _held(department, company, offer)
     return _of_the_console(company) | {
         "slug": "hr",
         "number": 1,
@@ -152,13 +152,23 @@ async def _values(company: Company, answer: Message, version: DocumentVersion) -
     }
 
 
-async def _held(department: Department, company: Company) -> DocumentVersion:
+async def _held(department: Department, company: Company, offer: str) -> DocumentVersion:
     """A document that waits for somebody to read it; those after it do not."""
-    department.document_review = DocumentReview.LABELLED
-    version = await add(department, company.alice, ORDERS, "offer.md")
-    department.document_review = DocumentReview.OFF
+    await set_review(department, DocumentReview.LABELLED)
+    version = await add(department, company.alice, f"{ORDERS}\n{offer}\n", "offer.md")
+    for _ in range(500):  # where a worker runs beside the test, it may have taken the document first
+        if version.state is State.HELD:
+            break
+        await asyncio.sleep(0.02)
+        version = await version_of(department, version.id)
+    await set_review(department, DocumentReview.OFF)
     assert version.state is State.HELD
     return version
+
+
+async def set_review(department: Department, wish: str) -> None:
+    department.document_review = wish
+    await Department.objects.filter(pk=department.pk).aupdate(document_review=wish)
 
 
 def _of_the_console(company: Company) -> dict[str, Any]:
@@ -183,7 +193,7 @@ async def make_own(company: Company) -> Loot:
     found = Conversation.objects.create(department=company.hr, owner=company.bob, title="Travel")
     Message.objects.create(conversation=found, role="person", text="What are meals refunded with?")
     answer = Message.objects.create(conversation=found, role="assistant", call_id=uuid4(), text="40 EUR.")
-    values = await _values(company, answer, version)
+    values = await values_of(company, answer, version)
     return Loot(company, values, answer, version.document_id, version.id)
 
 

@@ -20,6 +20,7 @@ from departments.limits.grant_models import Grant
 from departments.limits.models import Limit
 from departments.models import Department
 from tests.browser.conftest import Site, Visitor
+from tests.chatgrid.accounts.test_second_factor import code_of
 from tests.company import PASSWORD, Company
 
 THEMES = ("light", "dark")
@@ -242,3 +243,22 @@ def test_the_live_page_follows_without_a_reload(console: Page, office: Company, 
     Department.objects.filter(pk=office.hr.pk).update(paused_at="2026-11-23T00:00Z", pause_reason="By a command")
     expect(console.get_by_text("By a command")).to_be_visible(timeout=60_000)
     assert console.evaluate("window.stillHere"), "the page was not loaded again"
+
+
+def test_a_second_factor_is_set_up_in_one_go(console: Page, office: Company) -> None:
+    console.goto("/accounts/second-factor/")
+    clean(console)
+    console.get_by_role("link", name="Set it up").click()
+    console.locator("input[type=password]").fill(PASSWORD)
+    console.get_by_role("button", name="Go on").click()
+    expect(console.get_by_role("heading", name="Set up a second factor")).to_be_visible()
+    assert console.locator(".factor-code").evaluate("picture => picture.complete && picture.naturalWidth > 0")
+    secret = console.locator(".factor-secret code").text_content() or ""
+    clean(console)
+    console.get_by_label("Authenticator code").fill(code_of(secret))
+    console.get_by_role("button", name="Set it up").click()
+    expect(console.locator(".factor-codes li")).to_have_count(10)
+    clean(console)
+    console.get_by_role("link", name="Done").click()
+    expect(console.get_by_text("You have 10 left.")).to_be_visible()
+    clean(console)

@@ -13,7 +13,7 @@ from chatgrid.chat.models import Conversation, Message
 from departments.documents.store import open_store
 from departments.loop import run
 from tests.browser.conftest import Visitor, sign_in
-from tests.browser.hostile import HOSTILE, Poisoned, look, places, poison, sign_in_as, wrongs_here
+from tests.browser.hostile import HOSTILE, Poisoned, be, look, places, poison, wrongs_here
 from tests.company import Company, give_key
 from tests.provider import Provider
 
@@ -26,14 +26,10 @@ def poisoned(office: Company) -> Poisoned:
 
 @pytest.mark.timeout(420)
 def test_no_text_in_any_place_runs_or_loads_anything(visitor: Visitor, poisoned: Poisoned) -> None:
-    seen = 0
-    for place, wrongs in look(visitor, places(poisoned)):
-        assert wrongs == [], f"{place.name}: {place.address}"
-        seen += 1
-    assert seen > 60
+    wrong = [f"{place.name}, {place.address}: {wrongs}" for place, wrongs in look(visitor, places(poisoned)) if wrongs]
+    assert not wrong, "\n".join(wrong)
     page = visitor.page
-    page.context.clear_cookies()
-    sign_in_as(page, poisoned.office.bob)
+    be(page, poisoned.office.bob)
     page.goto(f"/c/{poisoned.conversation.pk}/")
     for citation in page.locator(".prose .citation").all()[-len(HOSTILE) :: 3]:
         citation.scroll_into_view_if_needed()

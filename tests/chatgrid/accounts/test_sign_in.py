@@ -49,6 +49,8 @@ async def test_closing_a_person_ends_the_session_at_once(company: Company) -> No
     company.bob.is_active = False
     await company.bob.asave()
     assert (await client.get("/d/hr/")).status_code == 302
+    asked = await client.post("/d/hr/ask", {"question": "x"})  # by the way without a thread, which looks for itself
+    assert asked.status_code == 302
 
 
 async def test_signing_out_needs_a_click_and_is_recorded(company: Company) -> None:
