@@ -45,12 +45,12 @@ from django.utils import timezone
 
 from audit.events import Event
 from departments.keys.admin_key import admin_key_document
-from departments.keys.key_people import forget_pasted, note_pasted
+from departments.keys.key_people import note_pasted
 from departments.keys.reader import current_vault, key_document
 from departments.keys.rotation_claims import unclaimed
 from departments.keys.rotation_job import Job, Mode, Result, Step
 from departments.keys.rotation_models import Rotation
-from departments.keys.rotation_parts import empty_inbox, paster_of_current, unproven
+from departments.keys.rotation_parts import empty_inbox, unproven
 from departments.keys.rotation_subjects import Subject, What, as_subject, subject_of
 from departments.keys.rotation_tell import By, publish, tell
 from departments.keys.rotation_worker import advance, default_tools, tick
@@ -241,7 +241,7 @@ def _hurried(rotation: Rotation, mode: str, leaver: bool) -> dict[str, str]:
 
 def _takes_paste(rotation: Rotation) -> bool:
     """A rotation that waits for a paste, cannot make a key, or has only the proof left."""
-    stuck = rotation.by_paste or bool(rotation.problem)
+    stuck = (rotation.by_paste or bool(rotation.problem)) and not (rotation.give_up_asked or rotation.giving_up)
     return rotation.step == Step.PROVE or (rotation.step in TAKES_PASTE and stuck)
 
 
@@ -291,16 +291,11 @@ def _note_paste(rotation: Rotation, by: By, reason: str, note: Note | None) -> N
 
 
 def _withdraw(rotation: Rotation, by: By) -> None:
-    """The key did not reach the inbox. A rotation with a duty of an earlier one stays, and waits for a paste."""
-    if rotation.also_prove:
-        Rotation.objects.filter(pk=rotation.pk).update(not_before=None, pasted_by_id=None)
-        return
-    closed = {"step": Step.CLOSED, "result": Result.ROLLED_BACK, "closed_at": timezone.now(), "not_before": None}
+    """The secret manager did not say that it took the key, and may have all the same: the worker clears that away."""
     with transaction.atomic():
-        if Rotation.objects.filter(pk=rotation.pk, step=Step.PLAN, claim=None, closed_at=None).update(**closed):
-            tell(rotation, Event.ROTATION_GIVEN_UP, {"reason": "the secret manager did not take the pasted key"}, by)
-            tell(rotation, Event.ROTATION_CLOSED, {"result": Result.ROLLED_BACK})
-            forget_pasted(subject_of(rotation), but=paster_of_current(subject_of(rotation)))
+        Rotation.objects.filter(pk=rotation.pk, closed_at=None).update(give_up_asked=True, not_before=None)
+        tell(rotation, Event.ROTATION_GIVEN_UP, {"reason": "the secret manager did not take the pasted key"}, by)
+    transaction.on_commit(lambda: _publish(rotation))
 
 
 def _close_for_another(rotation: Rotation, now: datetime) -> list[str]:

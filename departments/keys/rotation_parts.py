@@ -260,7 +260,7 @@ def require_not_current(job: Job) -> None:
 
 def left_to_a_person(job: Job) -> Outcome:
     rotation = job.rotation
-    if rotation.giving_up and not rotation.by_paste and not rotation.new_key_id:
+    if rotation.giving_up and not (rotation.new_fingerprint if rotation.by_paste else rotation.new_key_id):
         return Move(to=Step.PROVE, event=Event.ROTATION_RETIRED, details={"how": "never made"})
     problem = f"Delete the key {fingerprint_to_retire(rotation)} at the provider."
     changes = {"by_person": True, "problem": problem}

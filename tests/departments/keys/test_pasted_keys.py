@@ -112,19 +112,25 @@ def test_a_paste_that_is_given_up_before_a_worker_came_leaves_nothing_in_the_inb
     assert pasters(installed) == set()
 
 
-def test_a_secret_manager_that_is_away_leaves_no_exchange_and_no_access(
-    installed: Stage, alice: By, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("side", ["before", "after"], ids=["not taken", "taken, and not said"])
+def test_a_secret_manager_that_is_away_leaves_no_exchange_no_access_and_no_key(
+    installed: Stage, alice: By, monkeypatch: pytest.MonkeyPatch, side: str
 ) -> None:
     def away() -> None:
         raise VaultUnavailable("away")
 
-    gated(installed, monkeypatch, away, None)
+    key = made(installed)
+    gated(installed, monkeypatch, away if side == "before" else None, away if side == "after" else None)
     with pytest.raises(VaultUnavailable):
-        rotating.start_pasted(installed.department, make_key(), alice)
+        rotating.start_pasted(installed.department, key, alice)
     rotation = Rotation.objects.get(department=installed.department)
-    assert (rotation.result, installed.story(rotation)) == (Result.ROLLED_BACK, ["started", "given_up", "closed"])
-    assert pasters(installed) == set()
-    assert rotating.start_pasted(installed.department, made(installed), alice).pk != rotation.pk
+    with pytest.raises(RotationError, match="under way"):  # it would be cleared away with the other
+        rotating.start_pasted(installed.department, key, alice)
+    assert installed.run(rotation).result == Result.ROLLED_BACK
+    assert "needs_person" not in installed.story(rotation)
+    assert inbox_is_empty(installed, rotation)
+    assert (pasters(installed), installed.current_key() == key) == (set(), False)
+    assert rotating.start_pasted(installed.department, key, alice).pk != rotation.pk
 
 
 @pytest.mark.parametrize("side", ["before", "after"])
