@@ -40,6 +40,8 @@ def console(visitor: Visitor, office: Company) -> Page:
 
 def clean(page: Page) -> None:
     """No finding of axe, in both themes, and nothing wider than the window at 320 pixels."""
+    page.wait_for_load_state()
+    expect(page.locator("main h1").first).to_be_visible()  # a click may have left a page that is still coming
     for theme in THEMES:
         page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
         # colours fade from one theme to the other
@@ -124,6 +126,7 @@ def change_the_chosen_ones(console: Page) -> None:
     console.get_by_label("Select all objects on this page for an action").check()
     console.get_by_label("Action:").select_option(label="Change …")
     console.get_by_role("button", name="Go").click()
+    expect(console.get_by_text("For 3 limits:")).to_be_visible()
     clean(console)
     console.get_by_label("Answers at once", exact=True).fill("7")
     console.get_by_role("button", name="Show what would change").click()
@@ -150,8 +153,10 @@ def test_it_ends_a_grant_sets_up_a_target_and_finds_both_in_the_record(console: 
     console.goto("/admin/limits/grant/")
     clean(console)
     console.locator("#result_list tbody").get_by_role("link", name="Bob").click()
+    expect(console.get_by_role("heading", name="Bob: 1,000 tokens more a day")).to_be_visible()
     clean(console)
     console.get_by_role("button", name="End it now").click()
+    expect(console.get_by_text("End what Bob was granted")).to_be_visible()
     clean(console)
     confirm(console, "The report is done")
     expect(console.get_by_text("The grant has ended.")).to_be_visible()
