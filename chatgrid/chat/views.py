@@ -294,7 +294,6 @@ def _page(
         "messages": shown_messages(found.messages.all(), department) if found else [],
         "suggestions": SUGGESTIONS,
         "ask_url": _ask_url(department, found),
-        "max_length": QUESTION_LENGTH,
         "refused": refused,
         "question": question,
         "scope": (found.scope if found else {}) if scope is None else scope,

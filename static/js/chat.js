@@ -40,6 +40,14 @@ function token() {
   return composer.elements.csrfmiddlewaretoken.value;
 }
 
+// Signing in makes the token of a page that was open before worthless, and a reload would lose the words in its box.
+async function renewToken() {
+  const page = new DOMParser().parseFromString(await (await fetch(location.href)).text(), "text/html");
+  const fresh = page.querySelector("#composer [name=csrfmiddlewaretoken]");
+  if (fresh) composer.elements.csrfmiddlewaretoken.value = fresh.value;
+  return Boolean(fresh);
+}
+
 function isNearEnd() {
   return innerHeight + scrollY >= document.documentElement.scrollHeight - NEAR_END;
 }
@@ -114,12 +122,13 @@ class Exchange {
     byId("welcome")?.removeAttribute("hidden");
   }
 
-  async run() {
+  async run({ again = false } = {}) {
     const body = new URLSearchParams({ ...this.fields, csrfmiddlewaretoken: token() });
     // what the search is narrowed to; a question that is asked again keeps what it had
     if (!this.fields.retry) for (const [name, value] of new FormData(composer)) if (SCOPE.has(name)) body.append(name, value);
     const response = await fetch(askUrl, { method: "POST", body, headers: { Accept: "text/event-stream" } });
     const streams = response.headers.get("Content-Type")?.startsWith("text/event-stream");
+    if (response.status === 403 && !again && (await renewToken())) return this.run({ again: true });
     if (!response.ok || !streams) return problemOf(response);
     for await (const { name, data } of readEvents(response.body)) this[`on_${name}`]?.(data);
     return null;
@@ -194,7 +203,8 @@ async function ask(fields, replaced) {
 
 function refuse(exchange, { title, sentence, may_confirm: mayConfirm = false }) {
   exchange.takeBack();
-  if (exchange.fields.question && !box.value) box.value = exchange.fields.question;
+  // what was typed meanwhile comes behind it: no word of either is lost
+  box.value = [exchange.fields.question, box.value].filter(Boolean).join("\n\n");
   grow();
   showProblem(title, sentence, { mayConfirm });
   announce("");

@@ -99,6 +99,26 @@ def test_the_main_job(visitor: Visitor, office: Company, provider: Provider, pol
     assert visitor.wrongs == []
 
 
+def test_no_word_is_lost_to_a_long_paste_or_a_session_that_ended(visitor: Visitor, office: Company) -> None:
+    page, box = visitor.page, visitor.page.locator("#question")
+    sign_in(page, office.bob.email)
+    page.goto("/d/hr/")
+    pasted = "many words " * 2_727 + "end"
+    ask(page, pasted)
+    expect(page.get_by_text("longer than 16,000 characters")).to_be_visible()
+    expect(box).to_have_value(pasted)
+
+    page.context.clear_cookies(name="chatgrid_session")
+    ask(page, QUESTION)
+    expect(page.get_by_text("You are signed out")).to_be_visible()
+    expect(box).to_have_value(QUESTION)
+    other_tab = page.context.new_page()
+    sign_in(other_tab, office.bob.email)
+    box.press("Enter")
+    expect(page.get_by_text("Answer complete")).to_be_attached(timeout=20_000)
+    expect(box).to_have_value("")
+
+
 def test_every_page_is_accessible_in_both_themes_and_on_a_phone(
     visitor: Visitor, office: Company, policy: Path
 ) -> None:
