@@ -12,20 +12,36 @@ import re
 
 from departments.keys.patterns import REDACT
 
-_EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
-_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b")
+_EMAIL = re.compile(r"[\w.+-]{1,64}[@＠][\w-]{1,63}(?:[.．][\w-]{1,63}){1,8}")
+# Latin neighbours alone end a number: Chinese and Japanese are written without spaces around it
+_IBAN = re.compile(
+    r"(?<![A-Z0-9])[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?(?![A-Z0-9])", re.ASCII | re.IGNORECASE
+)
 _CARD = re.compile(r"(?<![\d-])\d(?:[ -]?\d){12,18}(?![\d-])")
-# a leading + or 0 and at least eight digits, in groups that people write
-_PHONE = re.compile(r"(?<![\w+])(?:\+|00?)[1-9](?:[ ./()-]{0,2}\d){7,14}(?!\w)")
+# a leading + or 0 and at least eight digits, in groups that people write; `\d` stands for the digits of every script
+_PHONE = re.compile(r"(?<![0-9A-Za-z_+])(?:[+＋]|[0٠۰０]{1,2})(?![0٠۰０])\d(?:[ ./()-]{0,2}\d){7,14}(?![0-9A-Za-z_])")
+# without either: North America in its groups, and the mobile numbers of China
+_PHONE_AT_HOME = re.compile(
+    r"(?<![\w+-])(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[-.])\d{3}[-.]\d{4}(?![\w-])"
+    r"|(?<![0-9A-Za-z_.-])1[3-9]\d{9}(?![0-9A-Za-z_-])"
+)
 
 
 def redact(text: str) -> str:
     """The text with a word in square brackets in place of each find."""
     text = REDACT.sub("[key]", text)
     text = _EMAIL.sub("[e-mail]", text)
-    text = _IBAN.sub(lambda found: "[account]" if _is_iban(found.group()) else found.group(), text)
+    text = _IBAN.sub(_without_iban, text)
     text = _CARD.sub(lambda found: "[card]" if _is_card(found.group()) else found.group(), text)
-    return _PHONE.sub("[phone]", text)
+    return _PHONE_AT_HOME.sub("[phone]", _PHONE.sub("[phone]", text))
+
+
+def _without_iban(found: re.Match[str]) -> str:
+    """A short word behind a number looks like one more group of it, so the longest part that is one counts."""
+    text = found.group()
+    ends = [len(text), *(place for place in range(len(text) - 1, 14, -1) if text[place] == " ")]
+    end = next((end for end in ends if _is_iban(text[:end])), 0)
+    return "[account]" + text[end:] if end else text
 
 
 def _is_iban(text: str) -> bool:
