@@ -42,6 +42,7 @@ SPDX = {
     "Apache Software License": "Apache-2.0",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
+    "GNU Lesser General Public License v2 or later (LGPLv2+)": "LGPL-2.1-or-later",
     "BSD-3-Clause, Apache-2.0, dependency licenses": "BSD-3-Clause AND Apache-2.0",
     "Other/Proprietary License": "LicenseRef-other",
 }
@@ -49,7 +50,7 @@ SPDX = {
 ALLOWED = frozenset(
     {
         *("MIT", "MIT-0", "MIT-CMU", "BSD-2-Clause", "BSD-3-Clause", "0BSD", "Apache-2.0", "PSF-2.0", "ISC", "Zlib"),
-        *("CC0-1.0", "MPL-2.0", "LGPL-3.0-only"),
+        *("CC0-1.0", "MPL-2.0", "LGPL-2.1-or-later", "LGPL-3.0-only"),
     }
 )
 # package -> why a licence that is not on the list is fine
