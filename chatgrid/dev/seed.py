@@ -15,9 +15,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from chatgrid.accounts.models import User
 from chatgrid.dev.demo.company import COMPANIES, Company, DepartmentPlan, Person
 from chatgrid.dev.demo.render import handbook, render
-from departments.documents.ingest import accept_upload
 from departments.documents.provision import provision_store
 from departments.documents.store import open_store
+from departments.documents.uploads import accept_upload
 from departments.keys.admin_key import has_admin_key, store_admin_key
 from departments.keys.models import ProviderProject
 from departments.keys.secret import Secret

@@ -25,10 +25,10 @@ from chatgrid.documents.shelf import rows_of
 from chatgrid.flood import shield
 from departments.access import NotFound
 from departments.documents.deletion import delete_document, withdraw_documents
-from departments.documents.ingest import Upload, UploadRefused, accept_upload, cancel_document, retry_document
 from departments.documents.listing import Queue, set_review
 from departments.documents.records import Document
 from departments.documents.store import open_store
+from departments.documents.uploads import Upload, UploadRefused, accept_upload, cancel_document, retry_document
 from departments.http import PersonRequest, client_address, require_person, wants_json
 from departments.models import Department
 from departments.roles import Right

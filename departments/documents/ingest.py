@@ -1,9 +1,6 @@
-"""From an uploaded file to passages that can be searched.
+"""A worker's side of a file: from the row that an upload left (departments/documents/uploads.py) to passages.
 
 Rules:
-- The original is stored first, then its row is written: what a person was told is there, is there.
-- The row is the outbox. Publishing the task only makes it quicker (departments/documents/publishing.py); the sweep
-  finds every row (departments/documents/tasks.py).
 - A worker claims a version by a conditional update and keeps the claim by a heartbeat; a worker that dies stops
   renewing, and after the lease the version is taken up again, at most `MOST_ATTEMPTS` times.
 - Vectors are kept batch by batch as drafts, so an attempt that was broken off is not paid for twice.
@@ -21,12 +18,9 @@ import hashlib
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import PurePosixPath
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.conf import settings
-from django.core.files.uploadedfile import UploadedFile
 from django.utils import timezone
 
 from audit.database import DatabaseDown
@@ -40,45 +34,22 @@ from departments.documents.events import document_entry
 from departments.documents.extract import Extracted, ExtractionFailed, Reason, extract
 from departments.documents.held import SCANNED, hold, must_wait
 from departments.documents.malware import AWAY, REFUSED, Infected, ScannerAway, pass_scanner
-from departments.documents.names import LONGEST_NAME, clean_filename, clean_folder
-from departments.documents.originals import delete_original, digest_of, local_copy, save_original
+from departments.documents.names import LONGEST_NAME
+from departments.documents.originals import local_copy
 from departments.documents.publishing import publish_due
-from departments.documents.quotas import no_room, room_of
-from departments.documents.records import Claim, DocumentVersion, Draft, NewVersion, Recipe
-from departments.documents.rows import NoRoom
+from departments.documents.records import Claim, DocumentVersion, Draft, Recipe
 from departments.documents.store import ClaimLost, Store, StoreDown, open_store
-from departments.http import Person
 from departments.models import Department
 from departments.prompts.scanner import scan_thoroughly
 
 EMBED_AT_ONCE = 128  # passages; what a crash may cost
 LONGEST_WAIT = timedelta(minutes=15)  # a budget that was raised is noticed after this at the latest
 
-TOO_LARGE = "This file is larger than {megabytes} MB. Split it or remove pictures and upload the parts."
-EMPTY = "This file is empty. Check that it is the right one and upload it again."
-NOTHING_TO_REPLACE = "The document that this file should replace is not there any more. Upload it as a new one."
 ORIGINAL_GONE = "The stored file is missing. Upload it again; tell IT if it happens twice."
-CANCELLED = "Cancelled by {name} before it was read. Try again to have it read after all, or delete it."
 UNEXPECTED = "Something went wrong while this file was read. Try again; if it stays so, tell IT."
 KILLS_WORKERS = "Reading this file ended the reader three times. Save it in a simpler form and upload it again."
 
 logger = logging.getLogger(__name__)
-
-
-class UploadRefused(Exception):
-    """The file was not taken. `sentence` says why and what to do."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
-
-
-@dataclass(frozen=True)
-class Upload:
-    """What became of an uploaded file. A duplicate was not stored: `version` is the one that was there before."""
-
-    version: DocumentVersion
-    is_duplicate: bool
 
 
 @dataclass(frozen=True)
@@ -89,110 +60,6 @@ class Text:
     title: str
     passages: list[Passage]
     labels: list[str]
-
-
-# -- a person's side
-
-
-async def accept_upload(
-    department: Department,
-    person: Person,
-    filename: str,
-    content: UploadedFile[Any],
-    *,
-    address: str = "",
-    replaces: UUID | None = None,
-    folder: str = "",
-) -> Upload:
-    """Stores a file and has it read in the background. `replaces` is the document of which it is a new version.
-
-    `folder` is where it stood among the files that came with it, a label like the name. Raises UploadRefused, StoreDown
-    or DatabaseDown; then nothing was kept.
-    """
-    _require_size(content)
-    async with open_store(department) as store:
-        digest = await asyncio.to_thread(digest_of, content)
-        present = await store.find_content(digest)
-        if present is not None and replaces in {None, present.document_id}:
-            return Upload(present, is_duplicate=True)
-        place = clean_folder(folder), clean_filename(filename)
-        new = await _store_original(store, person, place, content, digest, replaces)
-        version = await _add_row(store, new, person, address)
-        await publish_due(store)
-    return Upload(version, is_duplicate=False)
-
-
-async def retry_document(department: Department, person: Person, document_id: UUID) -> bool:
-    """Reads the newest version again if it failed or waits; False if there is nothing to try again."""
-    async with open_store(department) as store:
-        if await store.retry(document_id) is None:
-            return False
-        logger.info("document %s of department %s is tried again for person %s", document_id, department.pk, person.id)
-        await publish_due(store)
-    return True
-
-
-async def cancel_document(department: Department, person: Person, document_id: UUID, *, address: str = "") -> bool:
-    """Ends the reading of the newest version; False if it has ended already. An older version stays in use."""
-    async with open_store(department) as store:
-        version_id = await store.cancel(document_id, CANCELLED.format(name=person.name))
-        version = await store.get_version(version_id) if version_id else None
-        if version is None:
-            return False
-        await arecord(document_entry(Event.DOCUMENT_CANCELLED, department, version, person=person, address=address))
-        await publish_due(store)
-    return True
-
-
-def _require_size(content: UploadedFile[Any]) -> None:
-    if not content.size:
-        raise UploadRefused(EMPTY)
-    if content.size > settings.UPLOAD_BYTES:
-        raise UploadRefused(TOO_LARGE.format(megabytes=settings.UPLOAD_BYTES // (1024 * 1024)))
-
-
-async def _store_original(
-    store: Store,
-    person: Person,
-    place: tuple[str, str],
-    content: UploadedFile[Any],
-    digest: str,
-    replaces: UUID | None,
-) -> NewVersion:
-    folder, filename = place
-    key = await asyncio.to_thread(save_original, store.department, content)
-    return NewVersion(
-        version_id=uuid4(),
-        document_id=replaces,
-        title=PurePosixPath(filename).stem or filename,
-        filename=filename,
-        original_key=key,
-        sha256=digest,
-        bytes=content.size or 0,
-        uploader_id=person.id,
-        uploader_name=person.name,
-        folder=folder,
-    )
-
-
-async def _add_row(store: Store, new: NewVersion, person: Person, address: str) -> DocumentVersion:
-    """The row and its event; without both the original goes too."""
-    try:
-        async with store.adding(new, room_of(store.department)) as version:
-            if version is None:
-                raise UploadRefused(NOTHING_TO_REPLACE)
-            uploaded = Event.DOCUMENT_UPLOADED
-            await arecord(document_entry(uploaded, store.department, version, person=person, address=address))
-    except NoRoom:
-        await asyncio.to_thread(delete_original, new.original_key)
-        raise UploadRefused(await no_room(store)) from None
-    except (UploadRefused, StoreDown, DatabaseDown):
-        await asyncio.to_thread(delete_original, new.original_key)
-        raise
-    return version
-
-
-# -- a worker's side
 
 
 async def ingest_version(department: Department, version_id: UUID) -> None:

@@ -31,12 +31,12 @@ from audit.writer import Entry as AuditEntry
 from audit.writer import arecord
 from departments.documents.deletion import delete_document
 from departments.documents.events import of_department
-from departments.documents.ingest import NOTHING_TO_REPLACE, TOO_LARGE, Upload, UploadRefused, accept_upload
 from departments.documents.models import DocumentSource, SourceRun
 from departments.documents.names import clean_filename, clean_folder
 from departments.documents.originals import digest_of
 from departments.documents.places import Entry, Place, PlaceDown, fetched, place_of
 from departments.documents.store import Store, StoreDown, open_store
+from departments.documents.uploads import NOTHING_TO_REPLACE, TOO_LARGE, Upload, UploadRefused, accept_upload
 from departments.http import Person
 from departments.models import Department
 

@@ -276,7 +276,7 @@ async def test_r10_a_right_that_ends_ends_at_once_also_in_a_stream(
 
 
 async def test_r10_a_task_that_starts_late_asks_again_whether_it_still_may(loot: Loot, provider: Provider) -> None:
-    from departments.documents.ingest import accept_upload
+    from departments.documents.uploads import accept_upload
 
     key = give_key(loot.company.hr)
     late = await accept_upload(

@@ -19,7 +19,7 @@ from django.test import AsyncClient
 from django.urls import reverse
 
 from chatgrid.chat.models import Conversation, Message
-from departments.documents.ingest import clean_filename
+from departments.documents.names import clean_filename
 from departments.documents.store import open_store
 from departments.keys.redaction import KeyRedactionFilter
 from tests.attacks.places import Loot, follow_stream, routes, send
@@ -157,7 +157,7 @@ async def test_r17_an_uploaded_file_never_becomes_a_page(shared: Loot, name: str
     file = uploaded("", name)
     file.write(FILES[name] + uuid4().bytes)
     file.size = len(FILES[name]) + 16
-    from departments.documents.ingest import accept_upload
+    from departments.documents.uploads import accept_upload
 
     version = (await accept_upload(company.hr, company.alice, name, file)).version
     address = reverse("documents:original", args=["hr", version.document_id, version.id])
@@ -188,7 +188,8 @@ async def test_r21_a_document_makes_nobody_connect_or_read_a_file(loot: Loot, ki
     file = uploaded("", f"a.{kind}")
     file.write(content)
     file.size = len(content)
-    from departments.documents.ingest import accept_upload, ingest_version
+    from departments.documents.ingest import ingest_version
+    from departments.documents.uploads import accept_upload
 
     version = (await accept_upload(loot.company.hr, loot.company.alice, f"a.{kind}", file)).version
     await ingest_version(loot.company.hr, version.id)

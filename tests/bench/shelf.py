@@ -90,8 +90,9 @@ async def _add(department: Department, person: User, name: str, content: bytes, 
     """Why the file is not searched, in words; nothing where it is."""
     from django.core.files.uploadedfile import SimpleUploadedFile
 
-    from departments.documents.ingest import UploadRefused, accept_upload, ingest_version
+    from departments.documents.ingest import ingest_version
     from departments.documents.store import open_store
+    from departments.documents.uploads import UploadRefused, accept_upload
 
     async with turn:
         try:

@@ -16,9 +16,9 @@ from django.test import AsyncClient
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from chatgrid.chat.models import Conversation, Message
-from departments.documents.ingest import accept_upload
 from departments.documents.models import DocumentSource
 from departments.documents.store import open_store
+from departments.documents.uploads import accept_upload
 from departments.models import Department
 from tests.company import Company, give_store, make_company, signed_in
 

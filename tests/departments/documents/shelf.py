@@ -10,10 +10,11 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from audit.models import AuditEvent
 from chatgrid.accounts.models import User
 from departments.calls.caller import Caller
-from departments.documents.ingest import accept_upload, ingest_version
+from departments.documents.ingest import ingest_version
 from departments.documents.records import DocumentVersion
 from departments.documents.search import SearchResult, search
 from departments.documents.store import open_store
+from departments.documents.uploads import accept_upload
 from departments.models import Department
 from tests.company import give_key, give_store
 

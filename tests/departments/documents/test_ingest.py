@@ -15,16 +15,12 @@ from kombu import Connection
 from audit.database import DatabaseDown
 from audit.events import Event
 from audit.models import AuditEvent
-from departments.documents import ingest, publishing, tasks
-from departments.documents.ingest import (
-    UploadRefused,
-    accept_upload,
-    ingest_version,
-    retry_document,
-)
+from departments.documents import ingest, publishing, tasks, uploads
+from departments.documents.ingest import ingest_version
 from departments.documents.names import clean_filename
 from departments.documents.records import State
 from departments.documents.store import NoStore, Store, open_store
+from departments.documents.uploads import UploadRefused, accept_upload, retry_document
 from departments.loop import run
 from departments.models import Department
 from tests.company import Company, give_store, set_limit
@@ -175,7 +171,7 @@ async def test_an_upload_that_cannot_be_recorded_is_not_kept(
     async def refuse(entry: object) -> None:
         raise DatabaseDown("the control database does not answer")
 
-    monkeypatch.setattr(ingest, "arecord", refuse)
+    monkeypatch.setattr(uploads, "arecord", refuse)
     with pytest.raises(DatabaseDown):
         await upload(hr, company.alice, LEAVE)
     assert default_storage.listdir(str(hr.pk))[1] == []

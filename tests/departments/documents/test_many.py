@@ -9,11 +9,12 @@ import pytest
 
 from audit.models import AuditEvent
 from departments.documents import ingest, publishing, tasks
-from departments.documents.ingest import UploadRefused, cancel_document, ingest_version
+from departments.documents.ingest import ingest_version
 from departments.documents.listing import look_at_queue
 from departments.documents.names import clean_folder
 from departments.documents.records import State
 from departments.documents.store import StoreDown, open_store
+from departments.documents.uploads import UploadRefused, cancel_document
 from departments.models import Department
 from tests.company import Company
 from tests.departments.documents.shelf import LEAVE, TRAVEL, add, events, execute, find, ready, upload, version_of

@@ -17,9 +17,10 @@ from PIL import Image, ImageDraw, ImageFont
 from departments.documents import preview
 from departments.documents.extract import Limits, extract
 from departments.documents.extracted import ExtractionFailed
-from departments.documents.ingest import accept_upload, ingest_version
+from departments.documents.ingest import ingest_version
 from departments.documents.records import State
 from departments.documents.store import open_store
+from departments.documents.uploads import accept_upload
 from departments.models import Department
 from tests.company import Company, signed_in
 from tests.departments.documents import files
