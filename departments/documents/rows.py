@@ -20,6 +20,14 @@ class NoRoom(Exception):
     """The department keeps as many files, or bytes, as it may."""
 
 
+class SameContent(Exception):
+    """The same bytes are there already, as `version`."""
+
+    def __init__(self, version: DocumentVersion) -> None:
+        super().__init__(version.id)
+        self.version = version
+
+
 _VERSION = frozenset(field.name for field in fields(DocumentVersion))
 _DOCUMENT = frozenset(field.name for field in fields(Document)) - {"latest"}
 
@@ -46,6 +54,13 @@ async def require_room(held: Connection, room: Room, arriving: int) -> None:
     row = await (await held.execute(statements.HAS_ROOM, asked)).fetchone()
     if not row or not row["has_room"]:
         raise NoRoom
+
+
+async def require_new_content(held: Connection, new: NewVersion) -> None:
+    """Behind the lock of `require_room`: of one file sent twice at the same moment the second finds the first."""
+    row = await (await held.execute(statements.SAME_CONTENT, [new.sha256])).fetchone()
+    if row and new.document_id in {None, row["document_id"]}:
+        raise SameContent(as_version(row))
 
 
 async def document_for(held: Connection, new: NewVersion) -> UUID | None:

@@ -45,6 +45,7 @@ from departments.documents.rows import (
     as_version,
     copy_drafts,
     document_for,
+    require_new_content,
     require_room,
     with_latest,
 )
@@ -194,12 +195,13 @@ class Store:
     async def adding(self, new: NewVersion, room: Room | None = None) -> AsyncIterator[DocumentVersion | None]:
         """A document, or one more version of `new.document_id` (None: there is no such document), waiting to be read.
 
-        Raises NoRoom where the department has as much as `room` allows. It is there when the block ends without an
-        exception: what must not be missing beside it is written inside.
+        Raises NoRoom where the department has as much as `room` allows, and SameContent where the same bytes are there.
+        It is there when the block ends without an exception: what must not be missing beside it is written inside.
         """
         async with self.connection() as held, held.transaction():
             if room is not None:
                 await require_room(held, room, new.bytes)
+                await require_new_content(held, new)
             document_id = await document_for(held, new)
             yield await add_version(held, new, document_id) if document_id else None
 

@@ -4,6 +4,7 @@ Rules:
 - The original is stored first, then its row is written: what a person was told is there, is there.
 - The row is the outbox. Publishing the task only makes it quicker (departments/documents/publishing.py); the sweep
   finds every row (departments/documents/tasks.py).
+- A file with the bytes of one that is there is not stored again, also where both come at the same moment.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from departments.documents.originals import delete_original, digest_of, save_ori
 from departments.documents.publishing import publish_due
 from departments.documents.quotas import no_room, room_of
 from departments.documents.records import DocumentVersion, NewVersion
-from departments.documents.rows import NoRoom
+from departments.documents.rows import NoRoom, SameContent
 from departments.documents.store import Store, StoreDown, open_store
 from departments.http import Person
 from departments.models import Department
@@ -79,7 +80,10 @@ async def accept_upload(
             return Upload(present, is_duplicate=True)
         place = clean_folder(folder), clean_filename(filename)
         new = await _store_original(store, person, place, content, digest, replaces)
-        version = await _add_row(store, new, person, address)
+        try:
+            version = await _add_row(store, new, person, address)
+        except SameContent as twin:  # it came while the original was stored
+            return Upload(twin.version, is_duplicate=True)
         await publish_due(store)
     return Upload(version, is_duplicate=False)
 
@@ -148,7 +152,7 @@ async def _add_row(store: Store, new: NewVersion, person: Person, address: str) 
     except NoRoom:
         await asyncio.to_thread(delete_original, new.original_key)
         raise UploadRefused(await no_room(store)) from None
-    except (UploadRefused, StoreDown, DatabaseDown):
+    except (SameContent, UploadRefused, StoreDown, DatabaseDown):
         await asyncio.to_thread(delete_original, new.original_key)
         raise
     return version

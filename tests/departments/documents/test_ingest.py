@@ -106,6 +106,14 @@ async def test_the_same_bytes_are_recognised_while_waiting_and_when_live(company
     assert len(default_storage.listdir(str(hr.pk))[1]) == 2
 
 
+async def test_the_same_bytes_sent_twice_at_one_moment_are_stored_once(company: Company, hr: Department) -> None:
+    sent = [accept_upload(hr, company.alice, f"copy {number}.md", uploaded(LEAVE)) for number in range(6)]
+    uploads = await asyncio.gather(*sent)
+    assert sorted(upload.is_duplicate for upload in uploads) == [False, *[True] * 5]
+    assert len({upload.version.id for upload in uploads}) == 1
+    assert len(default_storage.listdir(str(hr.pk))[1]) == 1
+
+
 async def test_it_refuses_what_is_empty_or_too_large_and_keeps_nothing(
     company: Company, hr: Department, settings: object
 ) -> None:
