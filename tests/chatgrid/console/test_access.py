@@ -210,7 +210,7 @@ async def test_an_operator_sees_every_company_and_adds_one(company: Company, oth
     for address in (company.ivan, other_company.ivan):
         assert (await client.get(reverse("admin:accounts_user_change", args=[address.pk]))).status_code == 200
     slug = f"new-{secrets.token_hex(4)}"
-    values = {"name": "New", "slug": slug, "time_zone": "Europe/Paris"}
+    values = {"name": "New", "slug": slug, "time_zone": "Europe/Paris", "second_factor": "off"}
     assert (await client.post(reverse("admin:departments_organization_add"), values)).status_code == 302
     assert Organization.objects.filter(slug=slug).exists()
     assert (await (await signed_in(company.ivan)).get(reverse("admin:departments_organization_add"))).status_code == 403
