@@ -92,6 +92,21 @@ async def test_r13_guessing_is_limited(company: Company) -> None:
     cache.clear()
 
 
+async def test_r13_a_session_that_somebody_planted_is_not_the_one_that_is_signed_in(company: Company) -> None:
+    browser = await signed_in(company.carol)
+    planted = browser.cookies[settings.SESSION_COOKIE_NAME].value
+    await browser.post(reverse("account_logout"))
+    victim = AsyncClient()
+    victim.cookies[settings.SESSION_COOKIE_NAME] = planted
+    await victim.get(reverse("account_login"))
+    entered = await victim.post(reverse("account_login"), {"login": company.bob.email, "password": PASSWORD})
+    assert entered.status_code == 302
+    assert victim.cookies[settings.SESSION_COOKIE_NAME].value != planted
+    attacker = AsyncClient()
+    attacker.cookies[settings.SESSION_COOKIE_NAME] = planted
+    assert (await attacker.get(reverse("home"))).url.startswith(reverse("account_login"))
+
+
 def test_r13_no_security_code_uses_weak_random_numbers() -> None:
     for path in PRODUCT:
         if any(path.relative_to(ROOT).as_posix().startswith(start) for start in MAY_BE_RANDOM):
@@ -152,6 +167,31 @@ async def test_r15_no_get_changes_anything(loot: Loot) -> None:
     new = AuditEvent.objects.exclude(id__in=recorded).values_list("event", flat=True)
     assert set(new) <= {Event.DOCUMENT_DOWNLOADED, Event.SECRET_READ}
     assert rows() == before
+
+
+ELSEWHERE = [
+    "https://evil.example/",
+    "//evil.example/",
+    "/\\\\evil.example",
+    "https:evil.example",
+    "javascript:alert(1)",
+    "\t//evil.example",
+]
+
+
+@pytest.mark.parametrize("address", ELSEWHERE)
+async def test_r15_a_link_to_a_page_of_the_account_never_leads_elsewhere(company: Company, address: str) -> None:
+    """Signed out, signed in and renewing: the page that follows is ours, whatever the link said."""
+    who = {"login": company.bob.email, "password": PASSWORD}
+    stranger, member = AsyncClient(), await signed_in(company.bob)
+    answers = [
+        await stranger.post(reverse("account_login"), {**who, "next": address}),
+        await member.get(reverse("account_login"), {"next": address}),
+        await member.post(reverse("account_reauthenticate"), {"password": PASSWORD, "next": address}),
+        await member.post(reverse("account_logout"), {"next": address}),
+    ]
+    assert [answer.status_code for answer in answers] == [302] * 4
+    assert [answer.url for answer in answers if "evil" in answer.url or "script" in answer.url] == []
 
 
 async def test_r15_no_page_of_a_role_opens_without_the_second_factor_that_is_asked_for(shared: Loot) -> None:
