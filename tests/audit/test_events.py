@@ -27,7 +27,8 @@ from chatgrid.chat.models import Conversation
 from chatgrid.chat.retention import delete_expired_conversations
 from chatgrid.console.models import SavedSearch
 from departments.calls.caller import CallFailed, CallRefused
-from departments.limits.models import AlertTarget, MoreAsked
+from departments.limits.alert_models import AlertTarget
+from departments.limits.grant_models import MoreAsked
 from departments.models import Department
 from tests.company import PASSWORD, Company, freshly_signed_in, give_key, give_store, set_limit, signed_in
 from tests.departments.calls.calling import ask, whole

@@ -28,6 +28,9 @@ from departments.keys.secret import Secret
 from departments.models import Department
 from tests.company import Company, give_key, make_key
 
+# one worker has them all: two that install the peer at once break each other's folder
+pytestmark = pytest.mark.xdist_group("peer")
+
 PEERS = Path(__file__).resolve().parents[2] / "peers"
 ANSWER = "Twenty-eight days of leave, as agreed [1]. Ask **HR** about the rest."
 
