@@ -243,4 +243,4 @@ def index_reach(passages: int) -> int:
     """How far a search walks the vector index (hnsw.ef_search): recall falls with size, so it grows with the store."""
     if passages <= 5_000:
         return 80
-    return 160 if passages <= 50_000 else 240
+    return 160 if passages <= 50_000 else 320
