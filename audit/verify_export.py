@@ -313,6 +313,7 @@ def check_receipt(folder: Path, manifest: dict[str, Any], trusted: list[str]) ->
     event, seal = receipt["event"], json.loads(json.dumps(receipt["proof"]["seal"]))
     seal.update({name: int(seal[name]) for name in ("n", "microseconds", "first", "last")})
     check_seal(seal, trusted)
+    require(str(event.get("seal")) == str(seal["n"]), "receipt.json: its event names another seal")
     check_path(event, leaf_of(event), seal, {str(event["seq"]): receipt["proof"]["path"]})
     of_this = event["event"] == "record:export_finished" and event["subject_id"] == manifest["export_id"]
     require(of_this, "receipt.json: of another export")

@@ -142,6 +142,13 @@ def bring_the_receipt_of_another_export(export: Export) -> None:
     shutil.copy(export.other / "receipt.json", export.folder)
 
 
+def say_another_seal_of_the_receipt(export: Export) -> None:
+    file = export.folder / "receipt.json"
+    receipt = json.loads(file.read_text())
+    receipt["event"]["seal"] += 1
+    file.write_text(json.dumps(receipt))
+
+
 def say_another_filter(export: Export) -> None:
     export.manifest(filters={"organization_id": str(OURS), "model": "gpt-6-sol"})
 
@@ -176,6 +183,7 @@ MATRIX: list[tuple[Callable[[Export], None], str]] = [
     (leave_out_a_whole_seal, "manifest.json: not the one that the record knows"),
     (bring_the_manifest_and_receipt_of_another_export, "the manifest counts"),
     (bring_the_receipt_of_another_export, "receipt.json: of another export"),
+    (say_another_seal_of_the_receipt, "receipt.json: its event names another seal"),
     (say_another_filter, "manifest.json: not the one that the record knows"),
     (change_the_time_of_a_seal_that_people_read, "seal 1: its time was changed"),
     (sign_all_of_it_with_another_key, "seal 1: signed with a key that was not named"),

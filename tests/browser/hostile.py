@@ -15,6 +15,7 @@ Rules:
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -275,13 +276,13 @@ async def _in_the_store(office: Company, texts: Sequence[str]) -> None:
 
 
 def _poison_rows(office: Company, texts: Sequence[str]) -> None:
-    """Every free text of every row of the company's; where a text has to differ from others, its number comes after."""
+    """Every free text of every row of the company's; because some have to differ, each has a mark behind it."""
     for model in models():
         way = _way_to_organization(model)
         if model._meta.app_label == "audit" or way is None:
             continue
         for number, row in enumerate(model._default_manager.filter(**{way: office.organization.pk})):
-            changed = {field.attname: _fitting(field, texts[number % len(texts)], number) for field in _free(model)}
+            changed = {field.attname: _fitting(field, texts[number % len(texts)]) for field in _free(model)}
             changed |= _lists(model, texts[number % len(texts)])
             if changed:
                 model._default_manager.filter(pk=row.pk).update(**changed)
@@ -314,9 +315,9 @@ def _free(model: type[Model]) -> list[CharField[Any, Any]]:
     ]  # fmt: skip
 
 
-def _fitting(field: Any, text: str, number: int) -> str:
+def _fitting(field: Any, text: str) -> str:
     longest = field.max_length or 4000
-    return text[:longest] if longest < 12 else f"{text[: longest - 6]} {number}"
+    return text[:longest] if longest < 12 else f"{text[: longest - 9]} {secrets.token_hex(4)}"
 
 
 def _lists(model: type[Model], text: str) -> dict[str, Any]:

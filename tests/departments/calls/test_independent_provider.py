@@ -5,6 +5,7 @@ Our simulator and our reading of the protocol could share a mistake; this peer w
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -28,9 +29,6 @@ from departments.keys.secret import Secret
 from departments.models import Department
 from tests.company import Company, give_key, make_key
 
-# one worker has them all: two that install the peer at once break each other's folder
-pytestmark = pytest.mark.xdist_group("peer")
-
 PEERS = Path(__file__).resolve().parents[2] / "peers"
 ANSWER = "Twenty-eight days of leave, as agreed [1]. Ask **HR** about the rest."
 
@@ -40,8 +38,10 @@ def installed() -> Path:
     if not (shutil.which("npm") and shutil.which("node")):
         pytest.skip("npm is not installed: `apt-get install npm` runs this test")
     program = PEERS / "node_modules" / ".bin" / "llmock"
-    if not program.exists():
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=PEERS, check=True, timeout=170)
+    with (PEERS / "package.json").open() as locked:
+        fcntl.flock(locked, fcntl.LOCK_EX)  # two workers that install at once break each other's folder
+        if not program.exists():
+            subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=PEERS, check=True, timeout=170)
     return program
 
 
