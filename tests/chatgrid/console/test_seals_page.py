@@ -115,6 +115,7 @@ async def test_a_siem_that_takes_nothing_is_said_with_its_reason_and_only_to_who
     ours = {"name": f"soc-{company.organization.slug}", "url": "https://siem.example/"}
     theirs = {**ours, "name": "theirs", "organization": str(other_company.organization.pk)}
     settings.AUDIT_SIEM = [ours, theirs]
+    await asealed()
     words = "it did not take the events: its certificate is not trusted (certificate has expired)"
     await PushState.objects.acreate(target=ours["name"], failures=5, problem=words)
     page = (await (await signed_in(company.ada)).get(SEALS)).content.decode()
