@@ -257,7 +257,9 @@ def test_a_second_factor_is_set_up_in_one_go(console: Page, office: Company) -> 
     console.locator("input[type=password]").fill(PASSWORD)
     console.get_by_role("button", name="Go on").click()
     expect(console.get_by_role("heading", name="Set up a second factor")).to_be_visible()
-    assert console.locator(".factor-code").evaluate("picture => picture.complete && picture.naturalWidth > 0")
+    picture = console.locator(".factor-code")
+    expect(picture).to_have_js_property("complete", True)
+    assert picture.evaluate("picture => picture.naturalWidth > 0")
     secret = console.locator(".factor-secret code").text_content() or ""
     clean(console)
     console.get_by_label("Authenticator code").fill(code_of(secret))
