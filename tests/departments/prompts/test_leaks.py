@@ -182,14 +182,16 @@ def test_ordinary_prose_is_hardly_held_back() -> None:
     "piece", ["sk-", "c2st", "NrLX", "zay1", "736b2d", "A" * 16 + " ", "-ks", "you answer for ", "é"]
 )
 def test_its_time_grows_with_the_length_only(piece: str) -> None:
+    """Counted in processor time: how long a busy machine lets it wait says nothing."""
+
     def seconds(length: int) -> float:
         text = (piece * length)[:length]
         best = []
         for _ in range(3):
-            output_filter, started = OutputFilter(CANARY, contains_key, RULES), time.perf_counter()
+            output_filter, started = OutputFilter(CANARY, contains_key, RULES), time.thread_time()
             for at in range(0, length, 40):
                 output_filter.feed(text[at : at + 40])
-            best.append(time.perf_counter() - started)
+            best.append(time.thread_time() - started)
         return min(best)
 
     assert seconds(20_000) < 12 * seconds(4_000) + 0.05
