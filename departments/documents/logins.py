@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from psycopg import Connection, sql
@@ -20,6 +21,7 @@ from departments.keys.secret import Secret
 # Above processes x STORE_POOL_SIZE, and low enough that one department cannot use up the server.
 CONNECTION_LIMIT = 60
 
+GRACE_SECONDS = 2.0  # for a statement under way; a search takes milliseconds
 END_MILLISECONDS = 5_000  # for a session to end; a database cannot be dropped while one is on its way out
 _END = "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE usename = %s"
 
@@ -55,6 +57,17 @@ def sessions_of(server: Connection[Any], login: str) -> int:
     """How many sessions of a login role there are."""
     row = server.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", [login]).fetchone()
     return int(row[0]) if row else 0
+
+
+def let_leave(server: Connection[Any], login: str) -> None:
+    """Wait until every session of a login role that was shut out has left by itself, `GRACE_SECONDS` at most.
+
+    Processes give theirs back with the question they are at. `server` is in autocommit mode: a transaction would go on
+    seeing the sessions of its first look.
+    """
+    deadline = time.monotonic() + GRACE_SECONDS
+    while sessions_of(server, login) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def end_sessions(server: Connection[Any], login: str) -> None:

@@ -7,7 +7,7 @@ Rules:
   a repeated step uses the same one.
 - It belongs to the store's other login role (logins.py), so the old one works until nobody needs it.
 - Drained means: no process can have it cached any more, and no session of its role is left; after `LONGEST_SESSION` the
-  sessions that are left are ended. In an emergency nothing is waited for; a call that meets the change tries again.
+  sessions that are left are ended. In an emergency only a statement under way is waited for, a moment.
 - Dead is proven by knocking with the old password.
 """
 
@@ -25,7 +25,7 @@ from psycopg import Connection
 
 from audit.events import Event
 from departments.documents.credentials import Credential, parse_credential, with_password
-from departments.documents.logins import end_sessions, let_in, other_login, sessions_of, shut_out
+from departments.documents.logins import end_sessions, let_in, let_leave, other_login, sessions_of, shut_out
 from departments.documents.provision import ProvisioningImpossible, server_of
 from departments.keys.reader import secret_cache
 from departments.keys.rotation_job import (
@@ -166,6 +166,7 @@ def retire(job: Job) -> Outcome:
     with _server(job) as server:
         if _exists(server, login):
             shut_out(server, login)
+            let_leave(server, login)
             end_sessions(server, login)
     return Move(to=Step.PROVE, event=Event.ROTATION_RETIRED, details={"login": login})
 

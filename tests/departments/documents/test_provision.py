@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -21,7 +22,7 @@ from audit.models import AuditEvent
 from departments.documents import provision, schema
 from departments.documents.credentials import Credential, credential_name, parse_credential
 from departments.documents.listing import count_due
-from departments.documents.logins import end_sessions, let_in, logins_of, sessions_of
+from departments.documents.logins import end_sessions, let_in, let_leave, logins_of, sessions_of, shut_out
 from departments.documents.provision import ProvisioningImpossible, delete_store, provision_store
 from departments.documents.records import State
 from departments.documents.store import NoStore, StoreDown, open_store
@@ -251,6 +252,24 @@ def test_a_session_has_ended_when_it_is_said_to_have(company: Company) -> None:
             assert sessions_of(server, second) == 0
     finally:
         going_on.join()
+
+
+def test_a_statement_under_way_may_end_before_its_session_does(company: Company) -> None:
+    provision_store(company.hr)
+    _, second = logins_of(company.hr.store_name)
+    inside = session_of_second_login(company.hr)
+
+    def ask_and_leave() -> str:
+        """As a pool does with a connection of an older password."""
+        with inside:
+            return inside.execute("SELECT pg_sleep(0.5)").statusmessage or ""
+
+    with ThreadPoolExecutor(1) as apart, provision.server_of(company.hr) as server:
+        answer = apart.submit(ask_and_leave)
+        shut_out(server, second)
+        let_leave(server, second)
+        end_sessions(server, second)
+        assert answer.result() == "SELECT 1"
 
 
 def test_a_store_is_deleted_while_its_second_login_is_at_work_in_it(company: Company) -> None:
