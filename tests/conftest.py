@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import uvicorn
@@ -12,12 +13,32 @@ from django.conf import settings
 from django.core.cache import cache
 from django.core.management import call_command
 from redis import Redis
+from xdist.scheduler import LoadFileScheduling
 
 from chatgrid.dev.openai_simulator.app import make_app
 from departments.documents.pools import close_pools
 from tests.company import Company, make_company
 from tests.provider import Provider
 from tests.stack import CONTROL_DATABASE, PROVIDER_PORT, STACK
+
+LONG = ("tests/browser/", "tests/faults/", "tests/attacks/")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first, so that no worker waits at the end for another; else the order stays as it was shuffled."""
+    items.sort(key=lambda item: next((n for n, folder in enumerate(LONG) if item.nodeid.startswith(folder)), len(LONG)))
+
+
+class OneSiteEach(LoadFileScheduling):
+    """A file goes to one worker of pytest-xdist, and so do all files that share a running site."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((folder for folder in LONG[:2] if nodeid.startswith(folder)), super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneSiteEach:
+    return OneSiteEach(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -39,7 +39,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.xdist_group("browser"))
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,9 @@ class Site:
     address: str
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def site(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Ended with each file: its worker would read the documents of other tests."""
+    """Ended with this folder: its worker would read the documents of other tests."""
     cache.clear()  # other tests have signed in, and failed to, from this address many times
     port = pick()
     logs = tmp_path_factory.mktemp("site")

@@ -16,7 +16,7 @@ from audit.events import Event
 from audit.models import AuditEvent, LegalHold
 from tests.browser.conftest import Visitor
 from tests.browser.test_main_job import accessible
-from tests.chatgrid.console.recording import call, seal, write
+from tests.chatgrid.console.recording import call, nobody_verifies, seal, write
 from tests.company import PASSWORD, Company, make_company
 
 RECORD = "/admin/audit/auditevent/"
@@ -87,6 +87,7 @@ def test_an_auditor_finds_an_entry_and_follows_its_proof(visitor: Visitor, audit
 
 
 def test_an_auditor_asks_for_a_verification_and_sees_its_result(visitor: Visitor, audited: Company) -> None:
+    nobody_verifies()
     page = visitor.page
     enter(page, audited.ada.email)
     page.goto(f"{RECORD}seals/")

@@ -39,7 +39,7 @@ from chatgrid.dev.services.stack import Stack
 from chatgrid.dev.services.valkey import Valkey
 from tests.faults.conftest import ROOT, STREAM, Site, answers, wait_until
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.faults
 
 SECONDS = float(os.environ.get("CHATGRID_FIRE_SECONDS", "0"))
 ROUNDS = 3

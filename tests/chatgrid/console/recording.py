@@ -12,10 +12,11 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import AsyncClient
 from django.urls import reverse
+from django.utils import timezone
 
 from audit import rollups
 from audit.events import Event
-from audit.models import AuditEvent
+from audit.models import AuditEvent, VerificationRun
 from audit.writer import Entry, KeptText, record
 from chatgrid.accounts.models import User
 from tests.company import PASSWORD, Company, signed_in
@@ -65,6 +66,11 @@ def seal() -> None:
     call_command("seal_audit", stdout=io.StringIO())
     with connection.cursor() as cursor:
         rollups.advance(cursor)
+
+
+def nobody_verifies() -> None:
+    """Ends the verifications that others have asked for and nobody makes: only one is made at a time."""
+    VerificationRun.objects.filter(finished_at=None).update(finished_at=timezone.now())
 
 
 async def asealed() -> None:

@@ -20,7 +20,7 @@ from audit.verification import Verifier
 from chatgrid.console.proofs import record as proofs
 from chatgrid.console.record import seals
 from chatgrid.schedule import ROUTES, Queue
-from tests.chatgrid.console.recording import asealed, own, write
+from tests.chatgrid.console.recording import asealed, nobody_verifies, own, write
 from tests.company import Company, signed_in
 
 SEALS = reverse("admin:audit_auditevent_seals")
@@ -34,7 +34,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(
         tasks.verify_record, "apply_async", lambda arguments, **_: left.append(arguments[0]), raising=False
     )
-    VerificationRun.objects.filter(finished_at=None).update(finished_at=timezone.now())
+    nobody_verifies()
     return left
 
 
@@ -264,7 +264,7 @@ def test_the_clock_asks_unless_somebody_just_has_or_did_today(worker: list[str])
     VerificationRun.objects.create(asked_by="Ada", seen_at=timezone.now())
     before = VerificationRun.objects.count()
     tasks.verify_nightly()
-    VerificationRun.objects.filter(finished_at=None).update(finished_at=timezone.now())
+    nobody_verifies()
     tasks.verify_nightly()
     assert VerificationRun.objects.count() == before
     VerificationRun.objects.update(finished_at=timezone.now() - timedelta(hours=25))
