@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 import json
@@ -19,6 +20,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from audit import verify_export
 from audit.events import Event, Outcome
 from audit.export import Exporter, Format, export, write_folder
 from audit.export_filters import Filters
@@ -277,9 +279,14 @@ def test_a_zip_holds_the_same_files(record: Record, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_verifier_knows_the_same_fields_as_the_record() -> None:
-    from audit import verify_export
-
     assert list(FIELDS.items()) == verify_export.FIELDS
+
+
+def test_the_verifier_asks_for_no_newer_python_than_it_says() -> None:
+    text = Path(verify_export.__file__).read_text(encoding="utf-8")
+    assert "Python (3.10 or newer)" in text
+    ast.parse(text, feature_version=(3, 10))
+    assert "datetime import UTC" not in text  # of Python 3.11
 
 
 def test_a_line_for_a_siem_has_the_class_of_its_event(record: Record, tmp_path: Path) -> None:
