@@ -43,7 +43,6 @@ from departments.roles import Right
 TRIED = 10  # passages shown for a question
 BY_HAND = "Asked by hand"
 COMPARED = "Compared before a switch"
-SWITCHED = "Switched"
 CHART_HEIGHT, BAR, GAP = 60, 12, 4  # of the drawing, in its own units
 
 

@@ -6,7 +6,6 @@ classifier or a moderation said. In the record it carries where it was seen: "qu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache
 
 from departments.prompts.scanner import rules
@@ -50,11 +49,6 @@ def plain(label: str) -> str:
     """A label without where it was seen."""
     start = next((each for each in SEEN_IN if label.startswith(each)), "")
     return label.removeprefix(start)
-
-
-def seen_in(where: str, labels: Iterable[str]) -> list[str]:
-    """The plain labels of one place: `where` is "question", "passage" or "answer"."""
-    return [plain(label) for label in labels if label.startswith(f"{where}:")]
 
 
 @cache

@@ -88,10 +88,6 @@ def waiting_in(department: Department, viewer: Person) -> list[Waiting]:
     return [_waiting(asked, department, viewer) for asked in found.order_by("asked_at")]
 
 
-def count_waiting(department: Department) -> int:
-    return MoreAsked.objects.filter(department=department, state=MoreAsked.State.OPEN).count()
-
-
 def grant(department: Department, asked_id: UUID, admin: Person, amount: str, end: str, address: str = "") -> Grant:
     """Raises NotFound, Forbidden (one's own) or NotPossible."""
     with transaction.atomic():
