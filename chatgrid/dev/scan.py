@@ -107,11 +107,12 @@ def parts_of(path: Path) -> Iterator[tuple[str, str]]:
     if path.suffix == ".gz":
         content = gzip.decompress(content)
     yield "", as_text(content)
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as packed:
-            for member in packed.infolist():
-                if member.file_size <= LARGEST and not member.flag_bits & ENCRYPTED:
-                    yield f"!{member.filename}", as_text(packed.read(member))
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as packed:
+        for member in packed.infolist():
+            if member.file_size <= LARGEST and not member.flag_bits & ENCRYPTED:
+                yield f"!{member.filename}", as_text(packed.read(member))
 
 
 def as_text(content: bytes) -> str:
