@@ -12,32 +12,25 @@
 from __future__ import annotations
 
 import argparse
-import http.client
 import os
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
 
 from chatgrid.dev.services import ServiceError, ports
-from chatgrid.dev.services.files import last_line, locked, make_private, require_space, rotate_log, secret
+from chatgrid.dev.services.files import locked, make_private, require_space, rotate_log, secret
 from chatgrid.dev.services.postgres import Postgres
-from chatgrid.dev.services.processes import KILL_SECONDS, Command, clean_environment, end_orphans
+from chatgrid.dev.services.processes import Command, clean_environment, end_orphans
 from chatgrid.dev.services.stack import database_urls
 from chatgrid.dev.services.supervisor import Supervisor
 from chatgrid.dev.services.valkey import Valkey
-
-CHECKOUT = Path(__file__).resolve().parents[2]
+from chatgrid.dev.steps import CHECKOUT, Place, Requests, Stopped, is_healthy, manage, python, say, wait_until
 
 DEFAULT_PORT = 8000
 NEEDED_MEGABYTES = 500
-READY_SECONDS = 90.0
 STREAM_SECONDS = 5  # how long an answer that is being written may go on after Ctrl-C
 
 OWNER_URL = "CHATGRID_OWNER_DATABASE_URL"
@@ -48,40 +41,6 @@ ROLE_URLS = {
     "CHATGRID_RETENTION_DATABASE_URL": "worker",
 }
 DATABASE_URLS = ("CHATGRID_DATABASE_URL", "CHATGRID_OWNER_DATABASE_URL", "CHATGRID_PROVISIONER_URL")
-
-
-class Stopped(Exception):
-    """Somebody pressed Ctrl-C while things were being started."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """The data folder and what lies where in it."""
-
-    folder: Path
-
-    @property
-    def notes(self) -> Path:
-        return self.folder / "run"
-
-    def log(self, name: str) -> Path:
-        return self.folder / "logs" / f"{name}.log"
-
-
-@dataclass
-class Requests:
-    """What the person at the terminal asked for: to stop, then to hurry."""
-
-    stop: Event = field(default_factory=Event)
-    hurry: Event = field(default_factory=Event)
-
-    def hear(self, *_: object) -> None:
-        """The signal handler: it only notes, so that no step is cut in the middle."""
-        (self.hurry if self.stop.is_set() else self.stop).set()
-
-    def check(self) -> None:
-        if self.stop.is_set():
-            raise Stopped
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -105,13 +64,6 @@ def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, help=f"the port of the pages (default: {DEFAULT_PORT}, or the next free)")
     parser.add_argument("--prepare-only", action="store_true", help="set everything up, then stop")
     return parser.parse_args(arguments)
-
-
-def say(line: str) -> None:
-    try:
-        print(line, flush=True)
-    except OSError:
-        pass  # the terminal is gone; what runs must still be stopped in order
 
 
 def run(options: argparse.Namespace, requests: Requests) -> None:
@@ -297,87 +249,6 @@ def uvicorn(port: int) -> list[str]:
 def introduce(place: Place, port: int, people: str) -> None:
     """The last thing on a calm terminal: the address, and who can sign in."""
     say(f"\nChatGrid is at http://localhost:{port}/   (Ctrl-C stops it; logs: {place.folder / 'logs'})\n\n{people}")
-
-
-# -- small machinery
-
-
-def python(
-    place: Place, name: str, arguments: list[str], environment: Mapping[str, str], *, patience: float
-) -> Command:
-    return Command(
-        name,
-        [sys.executable, *arguments],
-        environment=environment,
-        cwd=CHECKOUT,
-        notes=place.notes,
-        log=rotate_log(place.log(name)),
-        patience=patience,
-    )
-
-
-def wait_until(service: Command, ready: Callable[[], bool], requests: Requests) -> None:
-    """Returns when `ready` says so. Raises ServiceError when the service died or is still not ready in time."""
-    deadline = time.monotonic() + READY_SECONDS
-    while not ready():
-        if not service.alive() or time.monotonic() > deadline:
-            raise ServiceError(f"{service.name} did not start ({last_line(service.log)}): read {service.log}.")
-        requests.stop.wait(0.1)
-        requests.check()
-
-
-def is_healthy(port: int) -> bool:
-    """Whether /healthz answers with 200."""
-    connection = http.client.HTTPConnection(ports.HOST, port, timeout=5)  # urllib would ask a proxy
-    try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def manage(place: Place, command: list[str], environment: Mapping[str, str], requests: Requests) -> str:
-    """Runs a command of manage.py to its end and returns what it printed; its errors go to a log.
-
-    Raises ServiceError when it fails, Stopped when a request to stop came meanwhile.
-    """
-    log = rotate_log(place.log(command[0]))
-    output = log.with_suffix(".out")
-    with log.open("wb") as errors, output.open("wb") as printed:
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", *command, *(["--no-input"] if command[0] in ASKS else [])],
-            stdin=subprocess.DEVNULL,
-            stdout=printed,
-            stderr=errors,
-            env=dict(environment),
-            cwd=CHECKOUT,
-            start_new_session=True,
-        )
-        finish(process, requests)
-    if process.returncode != 0:
-        raise ServiceError(f"`manage.py {' '.join(command)}` failed ({last_line(log)}): read {log}.")
-    return output.read_text()
-
-
-ASKS = {"migrate", "collectstatic"}
-
-
-def finish(process: subprocess.Popen[bytes], requests: Requests) -> None:
-    """Waits for a step; a request to stop ends it."""
-    while process.poll() is None:
-        if requests.stop.wait(0.05):
-            end_step(process)
-            raise Stopped
-
-
-def end_step(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(KILL_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
 
 
 if __name__ == "__main__":

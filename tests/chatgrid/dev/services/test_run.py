@@ -106,7 +106,8 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
     ours = Path(supervisor_module.__file__).parent
     package = tmp_path / "chatgrid"
     shutil.copytree(ours / "services", package / "dev" / "services")
-    shutil.copy(ours / "run.py", package / "dev" / "run.py")
+    for name in ("run.py", "steps.py"):
+        shutil.copy(ours / name, package / "dev" / name)
     for path, text in {
         package / "__init__.py": "",
         package / "dev" / "__init__.py": "",
