@@ -17,7 +17,7 @@ FIND_PYTHON = for name in python3.14 python3.13 python3.12 python3.11 python3; d
 	if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then echo $$name; break; fi; done
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-fast lint types contracts scan format bench bench-injection bench-retrieval bench-scale \
+.PHONY: help run manage install test test-fast lint types contracts scan format bench bench-injection bench-retrieval bench-scale \
 	calibrate browser lock reset sbom licences audit
 
 help: ## this list
@@ -25,6 +25,9 @@ help: ## this list
 
 run: $(RUNTIME) ## ChatGrid on this machine with a demo company (PORT=9000 chooses the port)
 	@exec $(PYTHON) -m chatgrid.dev.run $(if $(PORT),--port $(PORT))
+
+manage: $(RUNTIME) ## a command of manage.py on what `make run` runs: make manage DO="verify_audit"
+	@$(PYTHON) -m chatgrid.dev.command $(DO)
 
 install: $(RUNTIME) ## what `make run` needs, without running
 

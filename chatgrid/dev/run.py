@@ -7,27 +7,28 @@
 - A CHATGRID_* variable that is already set wins, and what it replaces is not started: CHATGRID_DATABASE_URL means no
   PostgreSQL of ours, CHATGRID_REDIS_URL no Valkey, CHATGRID_OPENAI_BASE_URL or CHATGRID_PROVIDERS no simulator.
 - The terminal gets one line a step; what the children print goes to the data folder's logs.
+- While it runs, `make manage` gives commands of manage.py the same settings (`chatgrid/dev/command.py`).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from chatgrid.dev.services import ServiceError, ports
-from chatgrid.dev.services.files import locked, make_private, require_space, rotate_log, secret
+from chatgrid.dev.services.files import locked, make_private, require_space, rotate_log, secret, write_private
 from chatgrid.dev.services.postgres import Postgres
 from chatgrid.dev.services.processes import Command, clean_environment, end_orphans
 from chatgrid.dev.services.stack import database_urls
 from chatgrid.dev.services.supervisor import Supervisor
 from chatgrid.dev.services.valkey import Valkey
-from chatgrid.dev.steps import CHECKOUT, Place, Requests, Stopped, is_healthy, manage, python, say, wait_until
+from chatgrid.dev.steps import Place, Requests, Stopped, is_healthy, manage, place_in, python, say, wait_until
 
 DEFAULT_PORT = 8000
 NEEDED_MEGABYTES = 500
@@ -76,6 +77,7 @@ def run(options: argparse.Namespace, requests: Requests) -> None:
         port = choose_port(options.port)
         supervisor = Supervisor(say)
         at_the_end.enter_context(stopping(supervisor, requests))
+        at_the_end.callback(place.environment.unlink, missing_ok=True)
         start_everything(supervisor, place, port, requests, prepare_only=options.prepare_only)
         if not options.prepare_only:
             supervisor.watch(requests.stop)
@@ -96,7 +98,7 @@ def stopping(supervisor: Supervisor, requests: Requests) -> Iterator[None]:
 
 def prepare_place(environment: Mapping[str, str]) -> Place:
     """The data folder, checked. Raises ServiceError when it cannot be written or its disk is full."""
-    place = Place(Path(environment.get("CHATGRID_DATA", CHECKOUT / ".chatgrid")).expanduser().resolve())
+    place = place_in(environment)
     say(f"ChatGrid starts; its data is in {place.folder}")
     for folder in (place.folder, place.notes, place.folder / "logs"):
         make_private(folder)
@@ -137,6 +139,7 @@ def start_everything(
     if web is not None:
         wait_until(web, lambda: is_healthy(port), requests)
         say("  the web server, a worker, the record's sealer and the schedule run")
+        note_environment(place, environment)
         introduce(place, port, people)
 
 
@@ -244,6 +247,13 @@ def beat(place: Place) -> list[str]:
 def uvicorn(port: int) -> list[str]:
     command = ["-m", "uvicorn", "chatgrid.asgi:application", "--host", ports.HOST, "--port", str(port)]
     return [*command, "--no-server-header", "--timeout-graceful-shutdown", str(STREAM_SECONDS)]
+
+
+def note_environment(place: Place, environment: Mapping[str, str]) -> None:
+    """Leaves the settings for `make manage`: addresses with all roles, in a file for the owner of the data alone."""
+    ours = {name: value for name, value in environment.items() if name.startswith("CHATGRID_")}
+    # a command is short-lived and may fork: no pool of connections
+    write_private(place.environment, json.dumps({**ours, "CHATGRID_PAGE_POOL_SIZE": "0"}))
 
 
 def introduce(place: Place, port: int, people: str) -> None:

@@ -33,8 +33,18 @@ class Place:
     def notes(self) -> Path:
         return self.folder / "run"
 
+    @property
+    def environment(self) -> Path:
+        """The settings of what runs, for `make manage`; there while it runs."""
+        return self.folder / "environment.json"
+
     def log(self, name: str) -> Path:
         return self.folder / "logs" / f"{name}.log"
+
+
+def place_in(environment: Mapping[str, str]) -> Place:
+    """CHATGRID_DATA, or the folder in the checkout."""
+    return Place(Path(environment.get("CHATGRID_DATA", CHECKOUT / ".chatgrid")).expanduser().resolve())
 
 
 class Stopped(Exception):

@@ -90,6 +90,12 @@ class Checkout:
         self.started.append(started)
         return started
 
+    def manage(self, command: str) -> subprocess.CompletedProcess[str]:
+        arguments = [sys.executable, "-m", "chatgrid.dev.command", command]
+        return subprocess.run(
+            arguments, cwd=self.folder, env=bare_environment(), capture_output=True, text=True, check=False
+        )
+
     def pids(self) -> dict[str, int]:
         return {path.stem: json.loads(path.read_text())["pid"] for path in (self.data / "run").glob("*.json")}
 
@@ -106,7 +112,7 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
     ours = Path(supervisor_module.__file__).parent
     package = tmp_path / "chatgrid"
     shutil.copytree(ours / "services", package / "dev" / "services")
-    for name in ("run.py", "steps.py"):
+    for name in ("run.py", "steps.py", "command.py"):
         shutil.copy(ours / name, package / "dev" / name)
     for path, text in {
         package / "__init__.py": "",
@@ -167,7 +173,12 @@ def test_one_command_brings_everything_up_and_ctrl_c_takes_everything_down(check
     pids = checkout.pids()
     assert pids.keys() == CHILDREN
     assert all(os.getsid(pid) == pid for pid in pids.values())
+    assert (checkout.data / "environment.json").stat().st_mode & 0o777 == 0o600
+    assert checkout.manage("verify_audit").returncode == 0
+    for name in ("CHATGRID_OWNER_DATABASE_URL", "CHATGRID_SECRET_KEY", "CHATGRID_OPENAI_BASE_URL"):
+        assert checkout.seen("verify_audit")[name] == checkout.seen("seed_demo")[name]
     assert "What was written is kept" in stop(started)
+    assert "start `make run` in another terminal first" in checkout.manage("verify_audit").stderr
     assert not [pid for pid in pids.values() if start_time(pid)]
     assert checkout.pids() == {}
     assert (checkout.data / "left").read_text().split() == ["beat", "worker"]
