@@ -141,7 +141,9 @@ class Difference:
     def __str__(self) -> str:
         hours = f" between {self.hours[0]:02}:00 and {self.hours[-1] + 1:02}:00 UTC" if self.hours else ""
         tokens = self.input_tokens + self.output_tokens
-        words = f"{self.day}{hours}: {self.reason}: {self.requests} requests, {tokens:,} tokens of {self.model}"
+        words = (
+            f"{self.day}{hours}: {self.reason}: {requests_in_words(self.requests)}, {tokens:,} tokens of {self.model}"
+        )
         return words if self.amount is None else f"{words}, {dollars(self.amount, is_billed=self.is_billed)}"
 
     def as_json(self) -> dict[str, Any]:
@@ -177,6 +179,11 @@ def dollars(amount: Decimal, *, is_billed: bool) -> str:
     """An amount in words: cents where there are any, more digits where there are none."""
     shown = f"${amount:,.2f}" if amount >= Decimal("0.01") else f"${amount:.6f}"
     return shown if is_billed else f"about {shown}"
+
+
+def requests_in_words(requests: int) -> str:
+    """A number of requests in words."""
+    return f"{requests:,} request" if requests == 1 else f"{requests:,} requests"
 
 
 @dataclass
@@ -243,7 +250,7 @@ def raise_alarms(
     """Write an event for each alarm that has none of this size yet; those that are new."""
     fresh = []
     for difference in differences:
-        if not difference.is_alarm or _is_known(connection, difference):
+        if not difference.is_alarm or _is_known(connection, organization_id, difference):
             continue
         entry = Entry(
             event=Event.USAGE_UNEXPLAINED,
@@ -327,14 +334,17 @@ def _sums(rows: Iterable[Counted | Logged]) -> dict[Place, _Sum]:
     return dict(sums)
 
 
-def _is_known(connection: Connection[Any], difference: Difference) -> bool:
+def _is_known(connection: Connection[Any], organization_id: UUID, difference: Difference) -> bool:
     row = connection.execute(
-        "SELECT EXISTS (SELECT FROM audit_event WHERE event = %s AND subject_id = %s AND model_asked = %s"
-        " AND details->>'day' = %s AND (details->>'requests')::bigint >= %s)",
+        "SELECT EXISTS (SELECT FROM audit_event WHERE event = %s AND organization_id = %s AND subject_id = %s"
+        " AND model_asked = %s AND details->>'project_id' = %s AND details->>'day' = %s"
+        " AND (details->>'requests')::bigint >= %s)",
         [
             Event.USAGE_UNEXPLAINED,
+            organization_id,
             difference.key_id,
             difference.model,
+            difference.project_id,
             difference.day.isoformat(),
             difference.requests,
         ],

@@ -1,6 +1,7 @@
 """Every night: does OpenAI count more than we recorded? Then somebody else uses a key of ours.
 
 - The last `DAYS` days are compared again each time, because counts arrive late; an alarm is one event until it grows.
+  The day before them is read too and not judged: a call at midnight may count for either side of it.
 - Usage is read by the hour, per project, key and model (audit/reconciliation.py compares it), the bill by the day
   (audit/billing.py).
 - An alarm is filed as a finding of its department, with the hours, the amount and one click (usage_findings.py).
@@ -60,13 +61,14 @@ def check(organization: Organization, now: datetime | None = None) -> list[Diffe
     now = now or timezone.now()
     until = now.astimezone(UTC).date() + timedelta(days=1)
     since = until - timedelta(days=DAYS)
-    counted = read_usage(organization, since, until)
+    before = since - timedelta(days=1)
+    counted = read_usage(organization, before, until)
     if counted is None:
         return []
     keys = list(keys_of(organization))
     with connect("default") as connection:
-        logged = logged_by_us(connection, organization.pk, keys, since, until)
-        found = _compared(logged, counted, keys, now)
+        logged = logged_by_us(connection, organization.pk, keys, before, until)
+        found = [each for each in _compared(logged, counted, keys, now) if each.day >= since]
         fresh = raise_alarms(connection, found, organization.pk, organization.name)
         days = [since + timedelta(days=number) for number in range(DAYS)]
         tell_days(connection, (organization.pk, organization.name), days, found, now)

@@ -18,7 +18,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from audit.events import Event
-from audit.reconciliation import Difference, KnownKey, Reason, dollars
+from audit.reconciliation import Difference, KnownKey, Place, Reason, dollars, requests_in_words
 from audit.writer import Entry, record
 from departments.keys.models import Finding
 from departments.keys.rotation import By
@@ -77,21 +77,35 @@ def places_in_words(finding: Finding) -> list[str]:
 
 
 def _file(department: Department, kind: Finding.Kind, places: list[Difference]) -> Finding | None:
-    evidence = _evidence(places)
-    fields = {"sentence": _sentence(department, kind, places), "evidence": evidence, "seen_at": timezone.now()}
-    newest = Finding.objects.filter(department=department, kind=kind).order_by("-opened_at").first()
-    if newest is not None and newest.evidence.get("requests", 0) >= evidence["requests"]:
-        if newest.closed_at is None:
-            Finding.objects.filter(pk=newest.pk).update(seen_at=fields["seen_at"])
+    filed = Finding.objects.filter(department=department, kind=kind)
+    known = [_places(finding) for finding in filed]
+    opened = filed.filter(closed_at=None).first()
+    if not any(_is_more(place, known) for place in places):
+        if opened is not None:
+            Finding.objects.filter(pk=opened.pk).update(seen_at=timezone.now())
         return None
-    if newest is not None and newest.closed_at is None:
-        Finding.objects.filter(pk=newest.pk).update(**fields)
-        return newest
+    if opened is not None:
+        # days that are no longer compared are a part of it until it is closed
+        places = list({**_places(opened), **{place.place: place for place in places}}.values())
+    fields = {"sentence": _sentence(department, kind, places), "evidence": _evidence(places), "seen_at": timezone.now()}
+    if opened is not None:
+        Finding.objects.filter(pk=opened.pk).update(**fields)
+        return opened
     try:
         with transaction.atomic():
             return Finding.objects.create(department=department, kind=kind, **fields)
     except IntegrityError:
         return None  # another comparison has filed it in the same moment
+
+
+def _places(finding: Finding) -> dict[Place, Difference]:
+    held = map(Difference.from_json, finding.evidence.get("places", ()))
+    return {difference.place: difference for difference in held}
+
+
+def _is_more(place: Difference, known: list[dict[Place, Difference]]) -> bool:
+    """Whether no finding has told of as many requests there, on that day, with that key."""
+    return all(place.requests > told[place.place].requests for told in known if place.place in told)
 
 
 def _evidence(places: list[Difference]) -> dict[str, Any]:
@@ -110,7 +124,7 @@ def _sentence(department: Department, kind: Finding.Kind, places: list[Differenc
     requests = sum(place.requests for place in places)
     tokens = sum(place.input_tokens + place.output_tokens for place in places)
     amounts = [place.amount for place in places if place.amount is not None]
-    words = [f"{requests} requests", f"{tokens:,} tokens"]
+    words = [requests_in_words(requests), f"{tokens:,} tokens"]
     if amounts:
         words.append(dollars(sum(amounts, Decimal(0)), is_billed=all(place.is_billed for place in places)))
     begins = f"{first.day} {first.hours[0]:02}:00 UTC" if first.hours else str(first.day)

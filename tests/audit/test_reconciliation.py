@@ -131,3 +131,12 @@ def test_an_alarm_is_one_event_until_it_grows(record: Record) -> None:
         f"SELECT count(*) FROM audit_event WHERE organization_id = '{company}' AND event = '{Event.USAGE_UNEXPLAINED}'"
     )
     assert record.ask(held) == 2
+
+
+def test_the_same_key_in_two_projects_and_two_companies_is_an_alarm_in_each(record: Record) -> None:
+    leak = Difference(Reason.FOREIGN_KEY, "proj_1", "", MODEL, date(2026, 11, 20), 5, 500, 50, (3,))
+    beside = replace(leak, project_id="proj_2", requests=3)
+    with record.as_role(APP) as connection:
+        for company in (uuid4(), uuid4()):
+            assert raise_alarms(connection, [leak, beside], company, "Acme") == [leak, beside]
+            assert raise_alarms(connection, [leak, beside], company, "Acme") == []

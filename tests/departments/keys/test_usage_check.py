@@ -17,7 +17,8 @@ from django.utils import timezone
 from audit.events import Event
 from audit.models import AuditEvent
 from audit.reconciliation import Reason
-from departments.keys import drift, rotation_worker, usage_check
+from audit.writer import Entry, record
+from departments.keys import drift, rotation_worker, usage_check, usage_findings
 from departments.keys import rotation as rotating
 from departments.keys.models import Finding, KeyReference, ProviderProject
 from departments.keys.provisioning import apply
@@ -254,6 +255,76 @@ async def test_the_same_leak_is_told_once_and_again_when_it_grows(company: Compa
     openai.asks(the_key(company.hr))
     assert len(usage_check.check(company.organization)) == 1
     assert [event.details["requests"] for event in alarms(company)] == [1, 2]
+
+
+def test_a_second_leak_that_is_smaller_than_the_first_is_a_finding_again(
+    company: Company, openai: OpenAICompany
+) -> None:
+    for _ in range(3):
+        openai.asks(the_key(company.hr))
+    usage_check.check(company.organization)
+    first = Finding.objects.get(department=company.hr)
+    run(usage_findings.rotate(first, By(company.ivan.pk, "Ivan")))
+    usage_check.check(company.organization)
+    openai.asks(the_key(company.hr))
+    for _ in range(2):
+        usage_check.check(company.organization)
+    second = Finding.objects.get(department=company.hr, closed_at=None)
+    assert ": 1 request, " in second.sentence
+    assert [each["id"] for each in second.evidence["keys"]] == [KeyReference.objects.get(department=company.hr).key_id]
+
+
+def test_an_open_finding_keeps_its_first_days_when_only_newer_ones_are_still_compared(
+    company: Company, openai: OpenAICompany
+) -> None:
+    reference = KeyReference.objects.get(department=company.hr)
+    now = timezone.now()
+    line = {
+        "kind": "completions",
+        "project": reference.project_id,
+        "key": reference.key_id,
+        "model": "gpt-6-luna",
+        "prompt_tokens": 10,
+        "completion_tokens": 10,
+    }
+    openai.add_usage(at=(now - timedelta(days=4)).timestamp(), requests=40, **line)
+    usage_check.check(company.organization, now)
+    openai.add_usage(at=now.timestamp(), requests=5, **line)
+    usage_check.check(company.organization, now + timedelta(days=2))
+    finding = Finding.objects.get(department=company.hr, closed_at=None)
+    assert finding.evidence["requests"] == 45
+    assert "45 requests" in finding.sentence
+    assert f"since {now - timedelta(days=4):%Y-%m-%d}" in finding.sentence
+
+
+def test_a_call_at_midnight_is_no_leak_when_the_day_before_it_is_no_longer_compared(
+    company: Company, openai: OpenAICompany
+) -> None:
+    reference = KeyReference.objects.get(department=company.hr)
+    now = timezone.now()
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    ours = Entry(
+        event=Event.CALL_ANSWERED,
+        organization_id=company.organization.pk,
+        key_fingerprint=reference.fingerprint,
+        model_asked="gpt-6-luna",
+        tokens_input=10,
+        tokens_output=10,
+        total_ms=round((now - midnight).total_seconds() * 1000) + 3_000,
+    )
+    record(ours)
+    openai.add_usage(
+        at=(midnight + timedelta(seconds=30)).timestamp(),
+        kind="completions",
+        project=reference.project_id,
+        key=reference.key_id,
+        model="gpt-6-luna",
+        requests=1,
+        prompt_tokens=10,
+        completion_tokens=10,
+    )
+    for days in (0, 4, 5):
+        assert usage_check.check(company.organization, now + timedelta(days=days)) == []
 
 
 def test_a_key_that_was_rotated_away_and_still_works_has_its_own_reason(
