@@ -17,21 +17,21 @@ logger = logging.getLogger(__name__)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _problem(request, 400, "Not understood", "The request could not be read. Go back and try again.")
+    return problem(request, 400, "Not understood", "The request could not be read. Go back and try again.")
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, SecondFactorNeeded):
         next_step = {"href": reverse("mfa_index"), "label": "Set it up now"}
         sentence = "Your company asks for a second factor before this opens, and you have none yet. It takes a minute."
-        return _problem(request, 403, "A second factor first", sentence, next_step)
+        return problem(request, 403, "A second factor first", sentence, next_step)
     sentence = "Your role does not allow this. A department admin or IT can help."
-    return _problem(request, 403, "Not allowed", sentence)
+    return problem(request, 403, "Not allowed", sentence)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """The same page, whether there is nothing or it is somebody else's."""
-    return _problem(request, 404, "Not found", "There is nothing here, or it is not yours to see.")
+    return problem(request, 404, "Not found", "There is nothing here, or it is not yours to see.")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -39,14 +39,14 @@ def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
     if isinstance(error, outages.ERRORS):
         return _outage(request, error)
-    return _problem(request, 500, "Something broke", "This was our fault, not yours. Try again; IT has been told.")
+    return problem(request, 500, "Something broke", "This was our fault, not yours. Try again; IT has been told.")
 
 
 def _outage(request: HttpRequest, error: BaseException) -> HttpResponse:
     reference = outages.new_reference()
     logger.error(outages.line_of(request, error, reference))
     sentence = "ChatGrid cannot reach its database right now. Try again in a minute; IT has been told."
-    response = _problem(request, 503, "Back in a moment", sentence, reference=reference)
+    response = problem(request, 503, "Back in a moment", sentence, reference=reference)
     response.headers["Retry-After"] = "10"
     response.headers["X-Request-Id"] = reference
     return response
@@ -54,10 +54,10 @@ def _outage(request: HttpRequest, error: BaseException) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     sentence = "The page was open for too long or came from elsewhere. Reload it and send again."
-    return _problem(request, 403, "Please reload", sentence)
+    return problem(request, 403, "Please reload", sentence)
 
 
-def _problem(
+def problem(
     request: HttpRequest,
     status: int,
     title: str,
@@ -65,8 +65,9 @@ def _problem(
     next_step: dict[str, str] | None = None,
     **more: str,
 ) -> HttpResponse:
-    problem = {"title": title, "sentence": sentence, "status": status, **more}
+    """The page, or for a script the same as JSON: what is wrong and what to do next."""
+    told = {"title": title, "sentence": sentence, "status": status, **more}
     if wants_json(request):
-        return JsonResponse(problem, status=status)
+        return JsonResponse(told, status=status)
     # without the request: the frame of a page reads the session and the database
-    return HttpResponse(render_to_string("errors/problem.html", problem | {"next_step": next_step}), status=status)
+    return HttpResponse(render_to_string("errors/problem.html", told | {"next_step": next_step}), status=status)

@@ -58,6 +58,7 @@ MIDDLEWARE = [
     "chatgrid.middleware.Sessions",
     "chatgrid.middleware.Common",
     "chatgrid.middleware.Csrf",
+    "chatgrid.misplaced.MisplacedKeys",
     "chatgrid.middleware.Authentication",
     "chatgrid.middleware.Messages",
     "allauth.account.middleware.AccountMiddleware",

@@ -35,7 +35,7 @@ from departments.calls.caller import Caller, CallFailed
 from departments.calls.guard_in import Guarded
 from departments.calls.meter import Meter
 from departments.calls.run import Ask, PassageData, Turn
-from departments.calls.typed import allow_typed
+from departments.calls.typed import allow_typed, without_secrets
 from departments.documents.search import Found, search
 from departments.documents.store import StoreDown, open_store
 from departments.documents.use import note_citations, note_unanswered
@@ -229,7 +229,7 @@ async def _note_use(exchange: Exchange) -> None:
             if cited or (exchange.found and not exchange.in_doubt):
                 await note_citations(store, cited)
             else:
-                await note_unanswered(store, exchange.question, narrowed=bool(exchange.scope))
+                await note_unanswered(store, without_secrets(exchange.question), narrowed=bool(exchange.scope))
     except StoreDown:
         logger.warning("the use of documents of department %s was not noted", exchange.department.pk)
 

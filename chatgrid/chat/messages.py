@@ -18,6 +18,7 @@ from psycopg.types.json import Jsonb
 from audit.database import connection
 from audit.statements import Statement
 from chatgrid.chat.models import TITLE_LENGTH, Conversation, Message
+from departments.calls.typed import without_secrets
 from departments.http import Person
 from departments.models import Department
 
@@ -131,8 +132,9 @@ async def finish(answer: Message) -> None:
 
 
 def title_of(question: str) -> str:
-    """The first line of a question, cut at a word."""
+    """The first line of a question, without a secret, cut at a word."""
     line = next((line for line in _storable(question).splitlines() if line.strip()), "").strip()
+    line = without_secrets(line)
     if len(line) <= TITLE_LENGTH:
         return line
     cut = line[: TITLE_LENGTH - 1].rsplit(" ", 1)[0]

@@ -30,6 +30,7 @@ from chatgrid.chat.models import TITLE_LENGTH, Conversation
 from chatgrid.chat.present import SUGGESTIONS, plain, shown_message, shown_messages
 from chatgrid.chat.scope import KINDS, ScopeForm, is_chosen
 from chatgrid.flood import shield
+from chatgrid.misplaced import may_hold_key
 from departments.access import aaccess_department, access_department, departments_of
 from departments.calls import run
 from departments.calls.caller import CallEndedEarly
@@ -73,6 +74,7 @@ def conversation(request: PersonRequest, conversation_id: UUID) -> HttpResponse:
     return _page(request, found.department, found)
 
 
+@may_hold_key("question")
 @require_POST
 @require_person
 @shield("ask")
@@ -82,6 +84,7 @@ async def ask_new(request: PersonRequest, slug: str) -> HttpResponseBase:
     return await _ask(request, _exchange(request, department))
 
 
+@may_hold_key("question")
 @require_POST
 @require_person
 @shield("ask")

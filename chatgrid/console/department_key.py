@@ -16,7 +16,6 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods
 
 from chatgrid.console.fresh import confirmed
-from chatgrid.console.misplaced import refused_key
 from chatgrid.console.pasting import TAKEN, KeyForm, hand_in
 from departments.access import access_department
 from departments.http import PersonRequest, require_person
@@ -44,7 +43,7 @@ def paste_department_key(request: PersonRequest, slug: str) -> HttpResponse:
     department = _department(request, slug)
     if not _may_paste(department):
         raise PermissionDenied
-    return refused_key(request) or _paste(request, department)
+    return _paste(request, department)
 
 
 @confirmed("Exchange the department’s key.", secret=["key"], allowed=lambda person: person.is_active)

@@ -3,7 +3,7 @@
 Rules:
 - Nobody signed in goes to the product's own sign-in; there is no second one. Somebody else's role gets 403.
 - A dangerous act in the middle of a page asks for a fresh sign-in and a reason here (chatgrid/console/fresh.py).
-- A key in a field that is for something else is refused before a view sees it (chatgrid/console/misplaced.py).
+- A key in a field that is for something else is refused before a view sees it (chatgrid/misplaced.py).
 - Every view of the console is stamped with its access rule here, so none can be forgotten.
 - What Django's site offers beside (its password pages, its jump to any object's address) is not routed.
 """
@@ -29,7 +29,6 @@ from chatgrid.console.asking import ask
 from chatgrid.console.fresh import ConfirmationNeeded, answer
 from chatgrid.console.home import summary, tiles_for
 from chatgrid.console.live_views import live_page, pause_department, resume_department, stop_call
-from chatgrid.console.misplaced import refused_key
 from chatgrid.console.navigation import sections_for
 from chatgrid.console.proofs import CHECKS
 from chatgrid.console.prove import ask_for
@@ -60,8 +59,6 @@ class ConsoleSite(AdminSite):
             if not self.has_permission(request):
                 raise PermissionDenied
             require_second_factor(request.user)
-            if (refused := refused_key(request)) is not None:
-                return refused
             try:
                 return inner(request, *args, **kwargs)
             except ConfirmationNeeded as needed:

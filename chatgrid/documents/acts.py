@@ -23,6 +23,7 @@ from chatgrid.documents.common import NO_DOCUMENT, department_of, get_document, 
 from chatgrid.documents.forms import ReviewForm, UploadForm
 from chatgrid.documents.shelf import rows_of
 from chatgrid.flood import shield
+from chatgrid.misplaced import refused_key
 from departments.access import NotFound
 from departments.documents.deletion import delete_document, withdraw_documents
 from departments.documents.listing import Queue, set_review
@@ -48,6 +49,8 @@ Received: TypeAlias = "UploadedFile[Any]"
 def upload(request: PersonRequest, slug: str) -> HttpResponse:
     """Files in, one or many. A script sends one at a time and gets its row; a form gets the list page."""
     department = department_of(request, slug, Right.MANAGE_DOCUMENTS)
+    if (refused := refused_key(request)) is not None:
+        return refused
     form = UploadForm(request.POST, request.FILES)
     if not form.is_valid():
         return _refused(request, _first_error(form))

@@ -5,6 +5,7 @@ Rules:
   question goes anywhere: not to the provider, not into a conversation, not into the record.
 - Warned, a person may send it all the same: `confirmed`. Blocked, they may not. Redacted, the secret is replaced and
   the rest goes on.
+- What is kept beside a question (the title of its conversation, what nobody could answer) never holds one.
 - A sentence names the kind of thing that was seen and never the thing.
 - Every pattern is bounded, so the time grows with the length of the text and no faster.
 """
@@ -89,6 +90,13 @@ def redacted(text: str, found: list[Typed]) -> str:
     for each in reversed(found):
         text = f"{text[: each.start]}[{each.kind} removed]{text[each.end :]}"
     return text
+
+
+def without_secrets(text: str) -> str:
+    """The text as it may be kept beside the question it came from, where others or other pages show it."""
+    seen = clean(text).text
+    found = find_secrets(seen)
+    return redacted(seen, found) if found else text
 
 
 async def allow_typed(department: Department, caller: Caller, text: str, *, confirmed: bool = False) -> str:
