@@ -1,4 +1,4 @@
-"""The page Budget: what is left and when it starts anew, asking for more, and for admins granting and ending it."""
+"""The page Budget: what is left and when it resets, asking for more, and for admins granting and ending it."""
 
 from __future__ import annotations
 

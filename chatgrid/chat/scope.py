@@ -29,7 +29,7 @@ KINDS = (
     ("json", "JSON"),
 )
 NO_DAY = "The {} day is no day of the calendar: write it as 2026-01-31."
-WRONG_DAYS = "The first day is after the last one. Choose the days anew."
+WRONG_DAYS = "The first day is after the last one. Choose them again."
 LONGEST_TITLE = 200
 
 

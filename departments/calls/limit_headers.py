@@ -2,7 +2,7 @@
 (draft-ietf-httpapi-ratelimit-headers-10).
 
 The names of the policies are ours; `q` is the ceiling, `qu` its unit, `w` the window in seconds, `r` what is left and
-`t` the seconds until it starts anew. Money is counted in cents, because the fields know whole numbers only.
+`t` the seconds until it resets. Money is counted in cents, because the fields know whole numbers only.
 """
 
 from __future__ import annotations

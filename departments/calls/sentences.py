@@ -79,7 +79,7 @@ def refused(refusal: Refusal, time_zone: str) -> str:
     when = f"{local:%H:%M}" if refusal.period == "day" else f"{local:%-d %B, %H:%M}"
     return (
         f"{whose} budget for {_PERIODS[refusal.period]} leaves too little for an answer: {_used(refusal)} used or in "
-        f"use. It starts anew at {when} ({time_zone}). {_ASK.get(refusal.scope, _ASK_IT)}"
+        f"use. It resets at {when} ({time_zone}). {_ASK.get(refusal.scope, _ASK_IT)}"
     )
 
 

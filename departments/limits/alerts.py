@@ -175,9 +175,9 @@ def _words(alert: Alert, organization: Organization, department: Department | No
     place = department.name if department else "the company"
     whose = f"Your budget in {place}" if alert.person_id else f"The budget of {place}"
     when = "today" if alert.period == "day" else "this month"
-    state = "is used up" if alert.percent == 100 else f"is used to {alert.percent} %"
+    state = "is used up" if alert.percent == 100 else f"is {alert.percent} % used"
     figures = f"{_figure(alert, alert.used)} of {_figure(alert, alert.ceiling)}"
-    then = "Calls are refused until it starts anew" if alert.percent == 100 else "When it is used up, calls are refused"
+    then = "Calls are refused until it resets" if alert.percent == 100 else "When it is used up, calls are refused"
     ask = "You can ask your department admin for more, on the page Budget." if alert.person_id else ""
     body = f"{whose} for {when} {state}: {figures}.\n{then}. {ask}".rstrip() + f"\n\nChatGrid of {organization.name}\n"
     return f"{whose} for {when} {state}", body

@@ -70,7 +70,7 @@ def _own(tried: dict[str, str]) -> Evidence:
     closed = [name for name, result in tried.items() if result != OPENED]
     if closed:
         return Evidence(f"Their own stores do not open: {named(closed)}", holds=False)
-    return Evidence(f"{counted(len(tried), 'store')} opened by the own role")
+    return Evidence(f"{counted(len(tried), 'store')} opened, each with its own role")
 
 
 def _foreign(who: str, tried: dict[str, str]) -> Evidence:

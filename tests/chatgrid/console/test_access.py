@@ -60,6 +60,13 @@ async def test_a_list_opens_for_it_auditor_and_operator_only(company: Company, n
         assert (await (await signed_in(person)).get(address)).status_code == status, person
 
 
+async def test_who_has_no_department_finds_the_console_from_the_first_page(company: Company) -> None:
+    button = "Open the console"
+    assert button in (await (await signed_in(company.ada)).get("/")).content.decode()
+    company.bob.memberships.all().delete()
+    assert button not in (await (await signed_in(company.bob)).get("/")).content.decode()
+
+
 @pytest.mark.parametrize("name", PAGES)
 async def test_a_page_that_changes_something_opens_for_it_only(company: Company, name: str) -> None:
     address = reverse(f"admin:{name}")

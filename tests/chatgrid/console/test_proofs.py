@@ -286,7 +286,7 @@ def test_control_4_tries_every_door_and_sees_one_that_stands_open(company: Compa
     give_store(company.finance)
     found = stores.look(company.organization)
     assert sentences(found, True) == [
-        "2 stores opened by the own role",
+        "2 stores opened, each with its own role",
         "2 attempts by another department’s role refused by the server: permission denied",
         "2 attempts by the application’s own role refused by the server: permission denied",
     ]

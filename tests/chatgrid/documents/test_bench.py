@@ -130,8 +130,8 @@ async def test_documents_are_embedded_anew_compared_switched_and_brought_back(
     await tasks.rebuild_one(company.hr.pk)
     assert "Ready to switch" in await page(admin)
     assert "1 of 1 questions" in await send(admin, "measure", shadow="1")
-    assert "256 numbers a vector, passages of up to 60 tokens" in await send(admin, "change", act="switch")
-    assert "1,536 numbers a vector" in await send(admin, "change", act="undo")
+    assert "256 numbers per vector, passages of up to 60 tokens" in await send(admin, "change", act="switch")
+    assert "1,536 numbers per vector" in await send(admin, "change", act="undo")
     changes = [Event.SEARCH_REBUILD_STARTED, Event.SEARCH_GOLDEN_ASKED, Event.SEARCH_SWITCHED]
     assert written(company)[2:] == [*changes, Event.SEARCH_SWITCHED_BACK]
 
@@ -146,7 +146,7 @@ async def test_what_is_prepared_can_be_given_up(company: Company, admin: AsyncCl
 async def test_a_switch_before_it_is_ready_is_refused_in_words(admin: AsyncClient) -> None:
     await send(admin, "rebuild", **RECIPE)
     assert "It is not ready" in await send(admin, "change", act="switch")
-    assert "1,536 numbers a vector" in await page(admin)
+    assert "1,536 numbers per vector" in await page(admin)
 
 
 @pytest.mark.parametrize(

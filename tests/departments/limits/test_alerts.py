@@ -121,10 +121,10 @@ def test_the_right_people_are_told(company: Company) -> None:
     raised(company)
     told = {(each.address, each.subject) for each in Notice.objects.filter(organization=company.organization)}
     assert told == {
-        (company.ivan.email, "The budget of the company for today is used to 50 %"),
-        (company.ivan.email, "The budget of Human Resources for today is used to 50 %"),
-        (company.alice.email, "The budget of Human Resources for today is used to 50 %"),
-        (company.bob.email, "Your budget in the company for today is used to 50 %"),
+        (company.ivan.email, "The budget of the company for today is 50 % used"),
+        (company.ivan.email, "The budget of Human Resources for today is 50 % used"),
+        (company.alice.email, "The budget of Human Resources for today is 50 % used"),
+        (company.bob.email, "Your budget in the company for today is 50 % used"),
     }
     send_all()
     assert {message.to[0] for message in mail.outbox} >= {company.ivan.email, company.alice.email, company.bob.email}
