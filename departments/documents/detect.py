@@ -30,10 +30,14 @@ MEDIA = "Sound and video are not read. Upload a transcript instead."
 PROGRAM = "Programs are not read. Upload a document instead."
 CONVERT = "This format is not read. Save it as DOCX or PDF and upload it again."
 EXPORT_XML = "XML is not read. Export the data as CSV, JSON or PDF and upload that."
+SAVE_MAIL = "Mails of Outlook's own format cannot be read. Save it as EML or PDF and upload it again."
+MAILBOX = "Mailboxes of many mails are not read. Save the mails that matter one by one as EML and upload those."
+EXPORT_TABLES = "Databases are not read. Export the tables as CSV and upload those."
 BINARY = "This is not a text and not a known kind of document. Save it as PDF, DOCX or text and upload it again."
 
 REFUSED_BEGINNINGS = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", SAVE_AS_OFFICE),
+    (b"SQLite format 3\x00", EXPORT_TABLES),
     (b"{\\rtf", CONVERT),
     (b"\x89PNG", PICTURE),
     (b"\xff\xd8\xff", PICTURE),
@@ -52,8 +56,11 @@ REFUSED_BEGINNINGS = (
     (b"\x7fELF", PROGRAM),
     (b"MZ", PROGRAM),
 )
-# how the name "EncryptedPackage" stands in an Office file with a password
+# how the name "EncryptedPackage" stands in an Office file with a password, and what only a mail of Outlook holds
 ENCRYPTED_OFFICE = "EncryptedPackage".encode("utf-16-le")
+OUTLOOK = "__substg1.0_".encode("utf-16-le")
+PICTURE_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif", b"avis"})
+TAR = slice(257, 262)
 # the standard allows a little of anything before it
 PDF_BEGINNING = re.compile(rb"(?:\A|[\r\n])\s*%PDF-\d")
 ZIP_BEGINNING = b"PK\x03\x04"
@@ -87,6 +94,7 @@ MAIL_FIELD = re.compile(
     r"^(?:return-path|received|from|to|cc|subject|date|message-id|mime-version|content-type|delivered-to|reply-to):",
     re.IGNORECASE,
 )
+MAILBOX_BEGINNING = re.compile(r"From \S{1,200} .{10,40}\r?\n[A-Za-z-]{2,40}: ")
 CONTROLS = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 
@@ -102,7 +110,7 @@ def detect(head: bytes, filename: str) -> Kind:
         return Kind.PDF
     if head.startswith(ZIP_BEGINNING):
         return _kind_of_zip(_members_in_head(head), head, filename)
-    _refuse_known_binary(head)
+    _refuse_known_binary(head, filename)
     return _kind_of_text(_decode_head(head), filename)
 
 
@@ -149,14 +157,20 @@ def _refuse_odd_office(members: list[str], kind: Kind) -> Kind:
     return kind
 
 
-def _refuse_known_binary(head: bytes) -> None:
+def _refuse_known_binary(head: bytes, filename: str) -> None:
     if head.startswith(b"\xd0\xcf\x11\xe0") and ENCRYPTED_OFFICE in head:
         raise UnsupportedFile(reason=Reason.ENCRYPTED)
+    if head.startswith(b"\xd0\xcf\x11\xe0") and (OUTLOOK in head or _suffix(filename) == ".msg"):
+        raise UnsupportedFile(SAVE_MAIL)
+    if head[8:12] == b"WEBP" and head.startswith(b"RIFF"):
+        raise UnsupportedFile(PICTURE)
+    if head[TAR] == b"ustar":
+        raise UnsupportedFile(UNPACK)
     for beginning, sentence in REFUSED_BEGINNINGS:
         if head.startswith(beginning) and not _is_plain(head, beginning):
             raise UnsupportedFile(sentence)
     if head[4:8] == b"ftyp":
-        raise UnsupportedFile(MEDIA)
+        raise UnsupportedFile(PICTURE if head[8:12] in PICTURE_BRANDS else MEDIA)
 
 
 def _is_plain(head: bytes, beginning: bytes) -> bool:
@@ -185,6 +199,8 @@ def _kind_of_text(text: str, filename: str) -> Kind:
         return Kind.HTML
     if _begins_as_mail(text):
         return Kind.EML
+    if MAILBOX_BEGINNING.match(text) and named is not Kind.EML:
+        raise UnsupportedFile(MAILBOX)
     if XML_BEGINNING.match(text) and named is None:
         raise UnsupportedFile(EXPORT_XML)
     if named is None and _suffix(filename) not in PLAIN_NAMES and JSON_BEGINNING.match(text):

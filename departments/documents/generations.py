@@ -21,6 +21,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.conf import settings
 from django.utils import timezone
 from pgvector import HalfVector
 from psycopg.types.json import Jsonb
@@ -296,7 +297,7 @@ async def _prepare(store: Store, claim: UUID, version: dict[str, Any], caller: C
 
 def _read(version: dict[str, Any], recipe: Recipe) -> tuple[list[Passage], str]:
     with local_copy(version["original_key"]) as path:
-        extracted = extract(path, version["filename"])
+        extracted = extract(path, version["filename"], ocr_languages=settings.OCR_LANGUAGES)
     title = (extracted.title or "").strip()[:LONGEST_TITLE] or version["title"]
     return chunk(extracted, max_tokens=recipe.passage_tokens, overlap_tokens=recipe.passage_tokens // 10), title
 

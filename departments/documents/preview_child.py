@@ -39,10 +39,11 @@ def _draw(fields: dict[str, Any]) -> bytes:
     # imported late: the libraries are to load under the limits
     import pypdfium2
 
+    from departments.documents.extractors.pdf_lines import load_page
     from departments.documents.extractors.pdf_places import places_of
 
     with os.fdopen(0, "rb") as file:
-        page = pypdfium2.PdfDocument(file)[fields["page"] - 1]
+        page, _ = load_page(pypdfium2.PdfDocument(file), fields["page"] - 1)
         areas = places_of(page, fields["passages"])
         width, height = page.get_size()
         # a page that is a thin strip must not become a picture of a million lines

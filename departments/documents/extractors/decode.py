@@ -1,5 +1,6 @@
 """Bytes of a text file as text: by its mark, as UTF-8, by what the file declares, or as the old Western code page.
 
+UTF-8 with a few broken letters, as where a file was cut off, is UTF-8: no other encoding looks like it by chance.
 An old code page of another alphabet that nothing declares cannot be told from garbage: such a file is refused with what
 to do, because text that nobody can read would be searched and cited all the same.
 """
@@ -23,6 +24,14 @@ MARKS = (
 XML_ENCODING = re.compile(rb"<\?xml[^>]{0,100}encoding\s{0,5}=\s{0,5}[\"']([A-Za-z0-9_-]{1,40})", re.IGNORECASE)
 WESTERN_SHARE = 0.3  # of all letters, that have an accent at most in any language of that code page
 SAMPLED_BYTES = 200_000
+# signs of that code page that stand in no Western word: between two letters they are letters of another alphabet.
+# Not among them: apostrophes, dashes, soft hyphens, spaces, trade marks, and powers such as in W/m\u00b2K
+NO_LETTERS = (
+    "\u00a1-\u00a8\u00ac\u00af\u00b3\u00b4\u00b6\u00b8\u00b9\u00bb-\u00bf\u02c6\u02dc\u2020\u2021\u2022\u2030\ufffd"
+)
+INSIDE_WORD = re.compile(rf"(?<=[^\W\d_])[{NO_LETTERS}](?=[^\W\d_])")
+FEWEST_SIGNS = 2  # different ones
+BROKEN_SHARE = 0.05  # of the letters beyond ASCII of a text that is UTF-8 all the same
 OLD_ENCODING = (
     "The letters of this text are in an old encoding that the file does not name. "
     "Open it where it can be read, save it as UTF-8 and upload it again."
@@ -39,10 +48,18 @@ def decode(data: bytes, declared: str | None = None) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
+        if _is_nearly_utf8(data):
+            return data.decode("utf-8", "replace")
         known = _known_text_encoding(declared or _declared_by_xml(data))
         if known is None and _is_foreign(data):
             raise ExtractionFailed(Reason.UNSUPPORTED, OLD_ENCODING) from None
         return data.decode(known or "cp1252", "replace")
+
+
+def _is_nearly_utf8(data: bytes) -> bool:
+    text = data.decode("utf-8", "replace")
+    beyond = sum(letter > "\x7f" for letter in text)
+    return 0 < text.count("\ufffd") <= BROKEN_SHARE * beyond
 
 
 def unmarked_utf16(data: bytes) -> str | None:
@@ -60,11 +77,12 @@ def _declared_by_xml(data: bytes) -> str | None:
 
 
 def _is_foreign(data: bytes) -> bool:
-    """More letters beyond ASCII than any Western text has."""
+    """More letters beyond ASCII than any Western text has, or signs where only letters stand."""
     sample = data[:SAMPLED_BYTES]
     beyond = sum(byte >= 0x80 for byte in sample)
     letters = beyond + sum(65 <= byte <= 90 or 97 <= byte <= 122 for byte in sample)
-    return beyond > WESTERN_SHARE * letters
+    signs = set(INSIDE_WORD.findall(sample.decode("cp1252", "replace")))
+    return beyond > WESTERN_SHARE * letters or len(signs) >= FEWEST_SIGNS
 
 
 def _known_text_encoding(name: str | None) -> str | None:

@@ -170,6 +170,8 @@ def _is_unseen(run: Any) -> bool:
 def _rows(table: Any) -> Iterator[list[str]]:
     above: list[str] = []
     for row in _inside(table, {TR}):
+        if row.find(f"{qn('w:trPr')}/{qn('w:del')}") is not None:
+            continue
         cells: list[str] = []
         for cell in _inside(row, {TC}):
             cells += _cell_texts(cell, above[len(cells)] if len(cells) < len(above) else "")

@@ -6,7 +6,9 @@ failure of the mail. Attachments share the limits of the mail; mails inside mail
 
 from __future__ import annotations
 
+import binascii
 import io
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import replace
 from email import message_from_binary_file, policy
@@ -18,17 +20,22 @@ from departments.documents.extracted import SENTENCES, ZIP_KINDS, Block, Extract
 from departments.documents.extractors.collect import draft_of
 from departments.documents.extractors.decode import decode
 from departments.documents.extractors.draft import Draft, Options, one_line, too_large
-from departments.documents.extractors.html import read_html
+from departments.documents.extractors.html import decode_html, read_html
 from departments.documents.extractors.text import read_text
 from departments.documents.unpacked import check_unpacked_size
 
 DEEPEST = 2
 MOST_ATTACHMENTS = 100
+TOO_DEEP = "It is a mail inside a mail inside a mail. Save it by itself and upload it."
+LOCKED = "This mail is encrypted, or signed so that only a mail program opens it. Save its text and upload that."
+LOCKED_TYPES = frozenset({"multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"})
 
 
 def extract(file: BinaryIO, options: Options, depth: int = 1) -> Draft:
     message = message_from_binary_file(file, policy=policy.default)
     assert isinstance(message, EmailMessage)  # noqa: S101 - that is what the policy makes
+    if message.get_content_type() in LOCKED_TYPES:
+        raise ExtractionFailed(Reason.ENCRYPTED, LOCKED)
     subject = one_line(str(message.get("Subject", "")))
     draft = Draft((), title=subject or None)
     draft.blocks = _blocks(message, subject, options, draft.warnings, depth)
@@ -54,17 +61,29 @@ def _body(message: EmailMessage) -> Iterator[Block]:
     body = message.get_body(("plain", "html"))
     if body is None:
         return iter(())
-    text = decode(_payload(body), body.get_content_charset())
-    return read_html(text)[1] if body.get_content_subtype() == "html" else read_text(text)
+    data, declared = _payload(body), body.get_content_charset()
+    if body.get_content_subtype() == "html":
+        return read_html(decode_html(data, declared))[1]
+    return read_text(decode(data, declared))
 
 
 def _payload(part: MIMEPart) -> bytes:
     """The bytes of a part; for a mail inside the mail, that mail as it would be saved."""
     if part.get_content_maintype() == "message":
         inner: Any = part.get_payload()
-        return bytes(inner[0]) if isinstance(inner, list) and inner else b""
+        return _unpacked(bytes(inner[0]), part) if isinstance(inner, list) and inner else b""
     payload = part.get_payload(decode=True)
     return payload if isinstance(payload, bytes) else b""
+
+
+def _unpacked(mail: bytes, part: MIMEPart) -> bytes:
+    """A mail that a server packed as base64, which the standard forbids for it, as it was before."""
+    if str(part.get("Content-Transfer-Encoding", "")).strip().lower() != "base64":
+        return mail
+    try:
+        return b64decode(mail, validate=False)
+    except binascii.Error:
+        return mail
 
 
 def _name(part: EmailMessage, number: int) -> str:
@@ -102,4 +121,6 @@ def _read(name: str, data: bytes, options: Options, depth: int) -> Draft:
     inner = replace(options, kind=kind)
     if kind is not Kind.EML:
         return draft_of(file, inner)
-    return extract(file, inner, depth + 1) if depth < DEEPEST else Draft(())
+    if depth >= DEEPEST:
+        raise ExtractionFailed(Reason.UNSUPPORTED, TOO_DEEP)
+    return extract(file, inner, depth + 1)

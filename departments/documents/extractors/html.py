@@ -37,14 +37,22 @@ HIDING_STYLE = re.compile(
     r"|(?:left|top|right|text-indent)\s*:\s*-\d{4,}",
     re.IGNORECASE,
 )
+# XML may close any element where it begins; a page's parser would leave it open, and all that follows inside it
+CLOSED_AT_ONCE = re.compile(r"<([A-Za-z][\w:.-]*)((?:\s[^<>]*)?)/>")
+IS_XML = re.compile(r"\s*<\?xml\s|.{0,1000}?<html[^>]{0,300}\sxmlns=[\"']http://www\.w3\.org/1999/xhtml", re.DOTALL)
+VOID = frozenset({"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source", "track", "wbr"})
 CHARSET = re.compile(rb"<meta[^>]{0,300}charset\s{0,5}=\s{0,5}[\"']?([A-Za-z0-9_-]{1,40})", re.IGNORECASE)
 
 
 def extract(file: BinaryIO, options: Options) -> Draft:
-    data = file.read()
-    declared = CHARSET.search(data[:4096])
-    title, blocks = read_html(decode(data, declared.group(1).decode() if declared else None))
+    title, blocks = read_html(decode_html(file.read()))
     return Draft(blocks, title=title)
+
+
+def decode_html(data: bytes, declared: str | None = None) -> str:
+    """The text of a page whose encoding is declared beside it or in its head."""
+    found = None if declared else CHARSET.search(data[:4096])
+    return decode(data, found.group(1).decode() if found else declared)
 
 
 def read_html(
@@ -52,10 +60,17 @@ def read_html(
 ) -> tuple[str | None, Iterator[Block]]:
     """The page's title, and its blocks. All get `locator`; `headings` carries the path on from an earlier page."""
     # the parser takes a NUL as the end of its input
-    tree = LexborHTMLParser(text.replace("\x00", ""))
+    tree = LexborHTMLParser(_as_html(text.replace("\x00", "")))
     node = tree.css_first("title")
     title = one_line(node.text()) if node is not None else ""
     return title or None, _Walk(locator, headings or Headings()).blocks(tree)
+
+
+def _as_html(text: str) -> str:
+    """XHTML as a parser of HTML understands it."""
+    if not IS_XML.match(text):
+        return text
+    return CLOSED_AT_ONCE.sub(lambda tag: tag[0] if tag[1].lower() in VOID else f"<{tag[1]}{tag[2]}></{tag[1]}>", text)
 
 
 class _Walk:
@@ -90,6 +105,7 @@ class _Walk:
             yield self._block(visible_text(node, keep_space=True).strip("\n"), "code")
         elif tag == "table" and (rows := _data_rows(node)):
             yield from self._flush()
+            yield from self._caption(node)
             yield from (self._block(line, "table") for line in rows)
         else:
             yield from self._descend(node, tag, stack)
@@ -107,6 +123,11 @@ class _Walk:
         if text:
             path = self._headings.enter(level, text)
             yield self._block(text, "heading", path)
+
+    def _caption(self, table: LexborNode) -> Iterator[Block]:
+        caption = table.css_first("caption")
+        if caption is not None and not _is_hidden(caption) and (text := visible_text(caption)):
+            yield self._block(text, "paragraph")
 
     def _flush(self, kind: BlockKind = "paragraph") -> Iterator[Block]:
         text = re.sub(r" *\n *", "\n", re.sub(r" {2,}", " ", "".join(self._inline))).strip()
@@ -152,7 +173,8 @@ def _is_hidden(node: LexborNode) -> bool:
 
 def _data_rows(table: LexborNode) -> list[str]:
     """Lines of a table of data; empty for a table that only arranges the page and is then read as blocks."""
-    if table.css_first("td table, th table, td h1, td h2, td ul") is not None:
+    arranged = "td table, th table" if table.css_first("th") is not None else "td table, td h1, td h2, td ul"
+    if table.css_first(arranged) is not None:
         return []
     rows = spread([cells for row in table.css("tr") if not _is_hidden(row) and (cells := _cells(row))])
     if len(rows) < 2 or max(len(row) for row in rows) < 2:

@@ -17,6 +17,7 @@ LARGEST_BLOCK_CHARACTERS = 4_800
 FIRST_KEY = re.compile(r"[^.\[]+(?=[.\[])")
 FIRST_RECORD = re.compile(r"[^\[]*\[\d+\]")
 TOO_DEEP = "This JSON is nested too deeply to be read. Flatten it and upload it again."
+NOT_JSON = "Line {line} of this file is no JSON. Mend it, or upload the file as text under a name that ends in .txt."
 
 
 class _Place(NamedTuple):
@@ -30,17 +31,28 @@ def extract(file: BinaryIO, options: Options) -> Draft:
         return Draft(_blocks(_load(text)))
     except RecursionError as error:
         raise ExtractionFailed(Reason.CORRUPT, TOO_DEEP) from error
+    except json.JSONDecodeError as error:
+        raise ExtractionFailed(Reason.CORRUPT, NOT_JSON.format(line=error.lineno)) from error
 
 
 def _load(text: str) -> Any:
     """Numbers stay as they are written: a reference number of 5,000 digits or a price of 1.10 is text to us."""
     try:
-        return json.loads(text, parse_int=str, parse_float=str)
-    except json.JSONDecodeError:
-        lines = [line for line in text.splitlines() if line.strip()]
-        if len(lines) < 2:
+        return _read(text)
+    except json.JSONDecodeError as error:
+        # a line ends at a line feed only: the other line ends of Unicode may stand inside a string
+        lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+        if len(lines) < 2 or not error.msg.startswith("Extra data"):
             raise
-        return [json.loads(line, parse_int=str, parse_float=str) for line in lines]
+        return [_read(line, number) for number, line in lines]
+
+
+def _read(text: str, first_line: int = 1) -> Any:
+    try:
+        return json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
+    except json.JSONDecodeError as error:
+        error.lineno += first_line - 1
+        raise
 
 
 def _blocks(value: Any) -> Iterator[Block]:

@@ -24,7 +24,7 @@ import pypdfium2.raw as pdfium
 
 from departments.documents.extracted import Block, ExtractionFailed, Locator, Reason
 from departments.documents.extractors.draft import Draft, Headings, Options, check_pages, too_large
-from departments.documents.extractors.pdf_lines import Line, visible_lines
+from departments.documents.extractors.pdf_lines import Line, from_the_top, load_page, visible_lines
 from departments.documents.extractors.pdf_tables import Part, parts
 from departments.documents.extractors.tables import describe_rows
 from departments.documents.extractors.text import LIST_ITEM
@@ -42,6 +42,9 @@ NOT_RECOGNISED = "Text recognition (tesseract) is not installed here."
 MARGIN_LINES = 2
 MARGIN_SHARE = 0.6
 # pdfium's signs for a hyphen that only the end of the line made
+WITHOUT_SPACES = re.compile(
+    "[\u2e80-\u30ff\u31c0-\u31ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]{2}"
+)
 SOFT_HYPHENS = ("\x02", "\ufffe", "\u00ad")
 
 
@@ -83,14 +86,14 @@ def _read_pages(document: Any, options: Options) -> Iterator[Page]:
 
 
 def _read_page(document: Any, index: int, options: Options) -> Page:
-    page = document[index]
+    page, is_written_on = load_page(document, index)
     try:
         has_picture = next(page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE], max_depth=4), None) is not None
         lines = visible_lines(page, options.limits, has_picture)
         if not lines and has_picture:
             lines = _recognise(page, options)
             return Page(index + 1, lines, is_picture=not lines)
-        return Page(index + 1, lines)
+        return Page(index + 1, from_the_top(lines) if is_written_on else lines)
     finally:
         page.close()
 
@@ -240,10 +243,14 @@ def _begins_anew(above: Line, below: Line, usual_gap: float, right: float) -> bo
 
 
 def _join(texts: Iterable[str]) -> str:
-    """Lines of a paragraph as running text; a word divided at the end of a line becomes whole again."""
+    """Lines of a paragraph as running text; a word divided at the end of a line becomes whole again.
+
+    Chinese and Japanese have no spaces between words, so the end of a line is none.
+    """
     joined = ""
     for text in texts:
         is_divided = re.fullmatch(r"[^\W\d_]-", joined[-2:]) is not None and text[:1].islower()
         is_divided = is_divided or joined.endswith(SOFT_HYPHENS)
-        joined = joined[:-1] + text if is_divided else f"{joined} {text}".lstrip()
+        space = "" if WITHOUT_SPACES.fullmatch(joined[-1:] + text[:1]) else " "
+        joined = joined[:-1] + text if is_divided else f"{joined}{space}{text}".lstrip()
     return joined

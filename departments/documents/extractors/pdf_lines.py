@@ -5,8 +5,10 @@ Rules
   the one before begins a line all the same, and a wide gap divides a line into cells.
 - A page is turned so that most of its letters stand upright, however it is shown: only then are lines in their order,
   and boxes tell what stands below what.
-- Left out: letters too small to see or off the page, and text drawn invisibly on a page that has no picture under it
-  (over a scan, invisible text is the recognised text and stays).
+- What is written in the fields of a form, in notes on the page and in stamps is part of the page; a page with any is
+  read from the top down, because they come last in the file.
+- Left out: letters too small to see or off the page, text drawn invisibly on a page that has no picture under it (over
+  a scan, invisible text is the recognised text and stays), and text across the page, such as a watermark.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import ctypes
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pypdfium2.raw as pdfium
@@ -30,6 +32,8 @@ INVISIBLE = 3
 CELL_GAP = 1.5  # heights of the letters; spaces of justified text are narrower
 SAME_LINE = 0.3  # of the height, that two letters of one line share at least
 SAMPLED = 40  # letters of a page, that tell how it is turned
+SLANTED = math.pi / 12  # from the edges of the page
+WRITTEN_ON = frozenset({pdfium.FPDF_ANNOT_WIDGET, pdfium.FPDF_ANNOT_FREETEXT, pdfium.FPDF_ANNOT_STAMP})
 LINE_ENDS = ("\r", "\n", "\x02", "\ufffe")
 
 
@@ -112,11 +116,57 @@ class _Letters:
         drawn = pdfium.FPDFText_GetTextObject(self.text, index)
         return bool(drawn) and pdfium.FPDFTextObj_GetTextRenderMode(drawn) == INVISIBLE
 
+    def is_slanted(self, index: int) -> bool:
+        """Whether it neither lies nor stands."""
+        angle: float = max(0.0, pdfium.FPDFText_GetCharAngle(self.text, index))  # -1 where it has none
+        beside = angle % (math.pi / 2)
+        return SLANTED < beside < math.pi / 2 - SLANTED
+
     def is_bold(self, index: int) -> bool:
         """By the weight that the font declares, or by its name where it declares none."""
         name = ctypes.create_string_buffer(FONT_NAME_BYTES)
         pdfium.FPDFText_GetFontInfo(self.text, index, name, FONT_NAME_BYTES, None)
         return pdfium.FPDFText_GetFontWeight(self.text, index) >= BOLD_WEIGHT or b"bold" in name.value.lower()
+
+
+def load_page(document: Any, index: int) -> tuple[Any, bool]:
+    """A page with what is written on it made part of it; and whether there is anything."""
+    page = document[index]
+    annotations = (pdfium.FPDFPage_GetAnnot(page, each) for each in range(pdfium.FPDFPage_GetAnnotCount(page)))
+    kinds = {_kind_and_close(each) for each in annotations if each}
+    if kinds.isdisjoint(WRITTEN_ON):
+        return page, False
+    pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY)
+    page.close()
+    return document[index], True
+
+
+def _kind_and_close(annotation: Any) -> int:
+    kind: int = pdfium.FPDFAnnot_GetSubtype(annotation)
+    pdfium.FPDFPage_CloseAnnot(annotation)
+    return kind
+
+
+def from_the_top(lines: list[Line]) -> list[Line]:
+    """Lines by their height on the page; those beside each other are one: a label, and what is written in its field."""
+    rows: list[list[Line]] = []
+    for line in sorted(lines, key=lambda each: -each.top - each.bottom):
+        if rows and _is_beside(rows[-1][0], line):
+            rows[-1].append(line)
+        else:
+            rows.append([line])
+    return [_as_one(sorted(row, key=lambda each: each.left)) for row in rows]
+
+
+def _as_one(row: list[Line]) -> Line:
+    if len(row) == 1:
+        return row[0]
+    return replace(row[0], text=" ".join(line.text for line in row), right=max(line.right for line in row), cells=())
+
+
+def _is_beside(line: Line, other: Line) -> bool:
+    one, two = (Box(each.left, each.bottom, each.right, each.top) for each in (line, other))
+    return one.shares_line(two)
 
 
 def visible_lines(page: Any, limits: Limits, has_picture: bool) -> list[Line]:
@@ -236,7 +286,7 @@ def _line(letters: _Letters, cells: list[_Span], has_picture: bool) -> Iterator[
     """A line of these cells, if it can be seen at all."""
     first, last = cells[0].first, cells[-1].last
     start, end = letters.box(first), letters.box(last)
-    if start is None or end is None or (not has_picture and letters.is_invisible(first)):
+    if start is None or end is None or (not has_picture and letters.is_invisible(first)) or letters.is_slanted(first):
         return
     parts = tuple(_cell(letters, cell) for cell in cells) if len(cells) > 1 else ()
     text = " ".join(cell.text for cell in cells)

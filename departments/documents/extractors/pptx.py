@@ -9,12 +9,16 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import pptx
+from pptx.oxml import parse_xml
 
 from departments.documents.extracted import Block, Locator
 from departments.documents.extractors.draft import Draft, Headings, Options, check_pages
-from departments.documents.extractors.tables import describe_row, describe_rows
+from departments.documents.extractors.tables import Cell, describe_row, describe_rows, spread
 
 NOTES = "Speaker notes"
+DIAGRAM = "http://schemas.openxmlformats.org/drawingml/2006/diagram"
+RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}dm"
+PARAGRAPH, LETTERS = (f"{{http://schemas.openxmlformats.org/drawingml/2006/main}}{tag}" for tag in ("p", "t"))
 
 
 def extract(file: BinaryIO, options: Options) -> Draft:
@@ -62,13 +66,33 @@ def _is_hidden(shape: Any) -> bool:
 
 def _shape(shape: Any, locator: Locator, path: tuple[str, ...]) -> Iterator[Block]:
     if shape.has_table:
-        rows = ([cell.text for cell in row.cells] for row in shape.table.rows)
-        yield from (Block(line, locator, path, "table") for _, line in describe_rows(rows))
+        yield from (Block(line, locator, path, "table") for _, line in describe_rows(_rows(shape.table)))
     elif shape.has_chart:
         yield from (Block(line, locator, path, "table") for line in _figures(shape.chart))
     elif shape.has_text_frame:
         lines = [paragraph.text.strip() for paragraph in shape.text_frame.paragraphs if paragraph.text.strip()]
         yield Block("\n".join(lines), locator, path, "list" if len(lines) > 1 else "paragraph")
+    elif lines := _diagram(shape):
+        yield Block("\n".join(lines), locator, path, "list" if len(lines) > 1 else "paragraph")
+
+
+def _rows(table: Any) -> list[list[str]]:
+    """The texts of a table; a cell that spans rows stands in each of them."""
+    rows = [
+        [Cell(cell.text, rows=cell.span_height, columns=cell.span_width) for cell in row.cells if not cell.is_spanned]
+        for row in table.rows
+    ]
+    return [[cell.text for cell in row] for row in spread(rows)]
+
+
+def _diagram(shape: Any) -> list[str]:
+    """What the shapes of a diagram (SmartArt) say, which stands in a part of its own."""
+    named = next(shape.element.iter(f"{{{DIAGRAM}}}relIds"), None)
+    if named is None:
+        return []
+    data = parse_xml(shape.part.related_part(named.get(RELATION)).blob)
+    texts = ("".join(letters.text or "" for letters in each.iter(LETTERS)) for each in data.iter(PARAGRAPH))
+    return [text.strip() for text in texts if text.strip()]
 
 
 def _figures(chart: Any) -> Iterator[str]:
@@ -78,6 +102,8 @@ def _figures(chart: Any) -> Iterator[str]:
     for plot in chart.plots:
         series = [(each.name or "Value", list(each.values)) for each in plot.series]
         headers = ["Category", *(name for name, _ in series)]
-        for place, category in enumerate(plot.categories):
+        for place, labels in enumerate(plot.categories.flattened_labels):
             values = [values[place] if place < len(values) else None for _, values in series]
-            yield describe_row([str(category), *("" if each is None else f"{each:.15g}" for each in values)], headers)
+            yield describe_row(
+                [" ".join(map(str, labels)), *("" if each is None else f"{each:.15g}" for each in values)], headers
+            )

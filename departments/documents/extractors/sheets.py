@@ -20,6 +20,7 @@ MOST_SPANS = 10_000
 LONGEST_SPAN = 10_000  # rows
 SPAN = re.compile(rb'<(?:\w{1,20}:)?mergeCell\s[^>]{0,40}ref="([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})"')
 WITHOUT_RESULT = re.compile(rb"</(?:\w{1,20}:)?f>\s{0,20}(?:<v\s?/>|<v></v>)?\s{0,20}</(?:\w{1,20}:)?c>")
+CODE = re.compile(r"(?=.{0,40}0.{0,40}0)[0\-/ ()]{2,40}")  # how a number is shown that is a code: 00000, 000-00-0000
 CURRENCIES = re.compile(r"\[\$([^\]\-]{1,6})[^\]]{0,12}\]|([€$£¥])|\"\s{0,3}([A-Z]{3})\s{0,3}\"")
 
 
@@ -106,12 +107,22 @@ def as_seen(cell: Any) -> str:
 def _number(value: float, shown_as: str) -> str:
     if shown_as == "General":
         return _plain(value)
+    if CODE.fullmatch(shown_as) and value >= 0 and value == int(value):
+        return _code(int(value), shown_as)
     if "%" in shown_as:
         return f"{_plain(value * 100)} %"
     match = CURRENCIES.search(shown_as)
     if match is None:
         return _plain(value)
     return f"{_plain(value)} {next(name for name in match.groups() if name)}"
+
+
+def _code(value: int, shown_as: str) -> str:
+    """A postcode or a personnel number with the zeros before it that are part of it."""
+    places = shown_as.count("0")
+    digits = str(value).zfill(places)
+    rest, last = digits[:-places], iter(digits[-places:])
+    return rest + "".join(next(last) if each == "0" else each for each in shown_as)
 
 
 def _plain(value: float) -> str:

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice, zip_longest
 
 from departments.documents.extractors.draft import one_line
 
@@ -91,12 +92,14 @@ def describe_rows(rows: Iterable[Row]) -> Iterator[tuple[int, str]]:
     """(number of the row from 1, its line) for every row with a value, except the header row above others.
 
     The first row with two or more cells is the header if its cells read like names, or like years after a name; a row
-    of one cell above it is a caption. After a blank row there may be another table with a header of its own: a row of
-    names where the rows above had numbers. A table without such a row gives bare values.
+    of one cell above it is a caption. A row above the header that names groups of its columns is part of it ("Leave"
+    above "Days" and "Carry over" makes "Leave Days" and "Leave Carry over"). After a blank row there may be another
+    table with a header of its own: a row of names where the rows above had numbers. A table without such a row gives
+    bare values.
     """
     table: _Table | None = None
     last = 0
-    for number, row in _with_values(rows):
+    for number, row in _with_whole_header(_with_values(rows)):
         begins = _can_be_header(row) if table is None else number > last + 1 and table.is_header_of_next(row)
         last = number
         if begins:
@@ -121,6 +124,42 @@ def _with_values(rows: Iterable[Row]) -> Iterator[tuple[int, Row]]:
         cells = [one_line(cell) for cell in row]
         if any(cells):
             yield number, cells
+
+
+def _with_whole_header(rows: Iterator[tuple[int, Row]]) -> Iterator[tuple[int, Row]]:
+    """The rows, the first two that name columns as one if the upper names groups of them."""
+    first: list[tuple[int, Row]] = []
+    for numbered in rows:
+        first.append(numbered)
+        if _cells(numbered[1]) > 1:
+            break  # below the captions
+    head = [*first[-1:], *islice(rows, 2)]
+    yield from first[:-1]
+    if len(head) == 3 and _names_groups(*(row for _, row in head)):
+        yield head[1][0], _grouped(head[0][1], head[1][1])
+        head = head[2:]
+    yield from head
+    yield from rows
+
+
+def _names_groups(upper: Row, lower: Row, below: Row) -> bool:
+    """Whether the upper of two rows leaves columns without a name that the lower names, with numbers below it.
+
+    Numbers tell the lower row from the first row of values under a header with a gap.
+    """
+    gaps = {place for place, cell in enumerate(lower) if cell and not (place < len(upper) and upper[place])}
+    groups = [cell for cell in upper if cell]
+    are_names = _can_be_header(upper) or (len(groups) > 1 and all(YEAR_OR_MONTH.fullmatch(cell) for cell in groups))
+    return are_names and bool(gaps & _places(below)[1]) and _can_be_header(lower)
+
+
+def _grouped(upper: Row, lower: Row) -> list[str]:
+    """One header of two rows: each group before the names of its columns."""
+    group, names = "", list[str]()
+    for above, name in zip_longest(upper, lower, fillvalue=""):
+        group = above or (group if name else "")
+        names.append(" ".join(filter(None, dict.fromkeys([group, name]))))
+    return names
 
 
 def _cells(row: Row) -> int:

@@ -23,6 +23,7 @@ from departments.documents.extractors.tables import describe_rows
 DELIMITERS = (",", ";", "\t", "|")
 SNIFFED_LINES = 20
 SEPARATOR_LINE = "sep="
+LAST_ROW = "end"  # a row that a file is given, to see whether it ends within quotation marks
 NO_RESULTS = (
     "{count} formulas in sheet {sheet} have no saved result and were left out. "
     "Open the file in a spreadsheet program, save it and upload it again."
@@ -41,8 +42,25 @@ def _read_csv(file: BinaryIO, limits: Limits) -> Draft:
         first, _, rest = text.partition("\n")
         delimiter = first[len(SEPARATOR_LINE) :].strip("\r") or delimiter
         text = "\n" + rest  # rows keep the numbers that people see
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter[0])
-    return Draft(_blocks(rows, None))
+    return Draft(_blocks(_rows(text, delimiter[0]), None))
+
+
+def _rows(text: str, delimiter: str) -> Iterator[Sequence[str]]:
+    """The rows; a quotation mark that nothing closes is a sign like others, and does not hold all that follows."""
+    lines = list(io.StringIO(text, newline=""))
+    opened = _line_of_open_quote(lines, delimiter)
+    # a space after a separator is no part of the value: it would hide a quotation mark
+    yield from csv.reader(lines[:opened], delimiter=delimiter, skipinitialspace=True)
+    yield from csv.reader(lines[opened:], delimiter=delimiter, skipinitialspace=True, quoting=csv.QUOTE_NONE)
+
+
+def _line_of_open_quote(lines: list[str], delimiter: str) -> int:
+    """How many lines stand before the row in which the file ends within quotation marks; all where it does not."""
+    reader = csv.reader([*lines, "\n", LAST_ROW], delimiter=delimiter, skipinitialspace=True)
+    begin, end, last = 0, 0, [LAST_ROW]
+    for last in reader:  # noqa: B007 - the last one is looked at
+        begin, end = end, reader.line_num
+    return len(lines) if last == [LAST_ROW] else begin
 
 
 def _delimiter(text: str) -> str:
@@ -52,7 +70,7 @@ def _delimiter(text: str) -> str:
 
 
 def _evenness(lines: list[str], delimiter: str) -> tuple[int, int]:
-    counts = [len(row) for row in csv.reader(lines, delimiter=delimiter)]
+    counts = [len(row) for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True)]
     widest = max(set(counts), key=counts.count, default=0)
     return (counts.count(widest), widest) if widest > 1 else (0, 0)
 

@@ -72,6 +72,25 @@ def pdf_by_hand(drawing: bytes, *, pages: int = 1, picture: bool = False) -> byt
     return _with_table(objects)
 
 
+def filled_form() -> bytes:
+    """A page with two labels and the field beside each, whose values are drawn by the fields alone."""
+    labels = zlib.compress(b"BT /F1 12 Tf 20 150 Td (Name:) Tj 0 -60 Td (Town:) Tj ET")
+    font = b"/Resources << /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >>"
+    field = b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (%d) /V (%s) /F 4 /Rect [90 %d 190 %d] /AP << /N %d 0 R >> >>"
+    drawn = b"<< /Type /XObject /Subtype /Form /BBox [0 0 100 20] %s /Length %d >>\nstream\n%s\nendstream"
+    values = [b"BT /F1 12 Tf 2 5 Td (%s) Tj ET" % value for value in (b"Ada Lovelace", b"London")]
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [5 0 R 6 0 R] >> >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 200 200] /Contents 4 0 R %s /Annots [5 0 R 6 0 R] >>" % font,
+        b"<< /Filter /FlateDecode /Length %d >>\nstream\n%s\nendstream" % (len(labels), labels),
+        field % (1, b"Ada Lovelace", 145, 165, 7),
+        field % (2, b"London", 85, 105, 8),
+        *(drawn % (font, len(value), value) for value in values),
+    ]
+    return _with_table(objects)
+
+
 def _with_table(objects: list[bytes]) -> bytes:
     out = bytearray(b"%PDF-1.4\n")
     starts = []

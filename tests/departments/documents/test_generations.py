@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.utils import timezone
+from pytest_django.fixtures import SettingsWrapper
 
 from departments.calls.caller import Caller
 from departments.documents import generations, golden, tasks
 from departments.documents.deletion import delete_document
+from departments.documents.extract import Extracted, extract
 from departments.documents.records import DocumentVersion, Recipe
 from departments.documents.store import open_store
 from tests.company import Company, set_limit
@@ -62,6 +65,22 @@ async def test_the_search_goes_on_as_before_until_the_switch_and_is_another_afte
     after = await recipe(company)
     assert (after.dimensions, after.passage_tokens, after.generation) == (256, 60, before.generation + 1)
     assert (await find(company.hr, company.bob, QUESTION)).passages[0].title == "Leave"
+
+
+async def test_scans_are_read_again_in_the_languages_of_the_setting(
+    company: Company, leave: DocumentVersion, settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.OCR_LANGUAGES = "deu+eng"
+    asked: list[str] = []
+
+    def noted(path: Path, filename: str, *, ocr_languages: str) -> Extracted:
+        asked.append(ocr_languages)
+        return extract(path, filename, ocr_languages=ocr_languages)
+
+    monkeypatch.setattr(generations, "extract", noted)
+    await start(company)
+    await tasks.rebuild_one(company.hr.pk)
+    assert asked == ["deu+eng"] * 2
 
 
 async def test_what_is_uploaded_after_a_switch_is_embedded_in_the_new_way(

@@ -13,8 +13,10 @@ from PIL import Image
 
 from departments.documents import preview
 from departments.documents.extracted import Block, Kind
+from departments.documents.extractors import pdf
 from departments.documents.extractors.collect import read
 from departments.documents.extractors.draft import Options
+from tests.departments.documents.files import filled_form
 
 MEALS = "Meals are refunded up to forty euro a day, against receipts that somebody keeps for ten years."
 HOTELS = "Hotels are booked by the travel desk, and paid by the company at the end of each month."
@@ -107,6 +109,32 @@ def test_wide_spaces_of_a_justified_line_are_no_table() -> None:
     made = paper()
     made.multi_cell(60, 6, MEALS + " " + HOTELS, align="J")
     assert {block.kind for block in blocks(bytes(made.output()))} == {"paragraph"}
+
+
+def test_what_is_written_in_a_form_is_read_beside_its_label_and_marked(tmp_path: Path) -> None:
+    form = filled_form()
+    assert [block.text for block in blocks(form)] == ["Name: Ada Lovelace Town: London"]
+    _, top, _, bottom = marked(form, "Name: Ada Lovelace", tmp_path)
+    assert 0.1 < top < bottom < 0.35
+
+
+def test_a_watermark_across_a_page_is_no_heading_of_it() -> None:
+    made = paper()
+    with made.rotation(45, x=105, y=148):
+        made.set_font("helvetica", size=60)
+        made.text(40, 160, "DRAFT COPY")
+    made.set_font("helvetica", size=11)
+    made.multi_cell(90, 6, MEALS)
+    found = read(io.BytesIO(bytes(made.output())), Options(Kind.PDF))
+    assert found.title is None
+    assert [(block.text, block.heading_path) for block in found.blocks] == [(MEALS, ())]
+
+
+def test_lines_of_chinese_and_japanese_are_joined_without_a_space() -> None:
+    assert (
+        pdf._join(["年次有給休暇は二十日", "です。翌年", "Up to", "five days", "まで"])
+        == "年次有給休暇は二十日です。翌年 Up to five days まで"
+    )
 
 
 def marked(content: bytes, passage: str, folder: Path) -> tuple[float, float, float, float]:
