@@ -19,7 +19,9 @@ from django.urls import set_script_prefix
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatgrid.settings")
 django.setup(set_prefix=False)
 
-from chatgrid.middleware import with_headers  # noqa: E402 (after Django is set up)
+# after Django is set up
+from chatgrid.bodies import Bounded, most_bytes, too_large  # noqa: E402
+from chatgrid.middleware import with_headers  # noqa: E402
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -52,9 +54,12 @@ class Handler(ASGIHandler):
         return super().create_request(scope, body_file)
 
     async def handle(self, scope: Any, receive: Receive, send: Send) -> None:
+        bounded = Bounded(receive, await most_bytes(scope))
         try:
-            body = await self.read_body(receive)
+            body = await self.read_body(bounded)
         except RequestAborted:
+            if bounded.is_exceeded:
+                await self.send_response(with_headers(too_large()), send)
             return
         with body:
             set_script_prefix(get_script_prefix(scope))

@@ -176,6 +176,7 @@ MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_ALLOW_UNVERIFIED_EMAIL = True  # IT makes people: nobody can shut out the owner of an address that is not theirs
 MFA_TOTP_TOLERANCE = 1  # a phone's clock may be 30 seconds off
 EMAIL_BACKEND = read_str("CHATGRID_EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
+EMAIL_TIMEOUT = 20  # a mail server that says nothing must not keep a thread
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = read_str("CHATGRID_EMAIL_FROM", "chatgrid@localhost")
 # private networks in which webhooks may be, such as 10.1.2.0/24: nothing else of a private network is ever asked
 WEBHOOK_NETWORKS = read_list("CHATGRID_WEBHOOK_NETWORKS")
@@ -289,6 +290,7 @@ if anchor_bucket := read_str("CHATGRID_ANCHOR_BUCKET", ""):  # made with Object 
     }
 
 SERVESTATIC_USE_FINDERS = ENVIRONMENT == "test"
+SERVESTATIC_ALLOW_ALL_ORIGINS = False  # no other site needs our files, and none may read with scripts what we send
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_TZ = True
@@ -320,6 +322,7 @@ LOGGING = {
     "filters": {
         "redact": {"()": "departments.keys.redaction.KeyRedactionFilter"},
         "outages": {"()": "chatgrid.outages.WithoutTraces"},
+        "paths": {"()": "chatgrid.access_lines.PathsAlone"},
     },
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "filters": ["redact"], "formatter": "line"}},
@@ -328,7 +331,7 @@ LOGGING = {
         # their own handlers would pass the filter by; an address that is asked for may hold a key
         "uvicorn": {"handlers": [], "propagate": True},
         "uvicorn.error": {"handlers": [], "propagate": True},
-        "uvicorn.access": {"handlers": [], "propagate": True},
+        "uvicorn.access": {"handlers": [], "filters": ["paths"], "propagate": True},
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         "django.server": {"handlers": [], "propagate": True},
         "django.request": {"filters": ["outages"], "propagate": True},

@@ -99,11 +99,12 @@ def destination(url: str) -> Destination:
     except ValidationError as error:
         raise NotReachable(error.messages[0]) from None
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    addresses = _resolved(parts.hostname or "", port)
+    host = _in_ascii(parts.hostname or "")
+    addresses = _resolved(host, port)
     if not all(is_allowed(address) for address in addresses):
         raise NotReachable("The address is in a private network, to which nothing is sent.")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Destination(parts.scheme, parts.hostname or "", addresses[0], port, path)
+    return Destination(parts.scheme, host, addresses[0], port, path)
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
@@ -120,8 +121,16 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
             ) as response,
         ):
             return response.status_code
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
         raise NotReachable(f"No answer came ({type(error).__name__}).") from None
+
+
+def _in_ascii(host: str) -> str:
+    """A name as it stands in a header and in a certificate: xn--… for letters of other scripts. Raises NotReachable."""
+    try:
+        return host if ":" in host else host.encode("idna").decode("ascii")
+    except UnicodeError:
+        raise NotReachable("The name of the server is not known.") from None
 
 
 def _resolved(host: str, port: int) -> list[Address]:

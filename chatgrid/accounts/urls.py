@@ -14,12 +14,13 @@ from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import path, re_path, reverse
 
+from chatgrid.accounts.adapter import mails_later
 from chatgrid.accounts.second_factor import draw_code, has_second_factor
 from chatgrid.flood import shield
 from departments.http import public, require_person
 
 sign_in = public(shield("sign_in")(views.login))
-reset = public(shield("sign_in")(views.password_reset))
+reset = public(shield("sign_in")(mails_later(views.password_reset)))
 
 
 def _public(view: Any) -> Any:

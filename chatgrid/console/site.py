@@ -16,7 +16,7 @@ from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -59,6 +59,8 @@ class ConsoleSite(AdminSite):
             if not self.has_permission(request):
                 raise PermissionDenied
             require_second_factor(request.user)
+            if any("\x00" in text for name, texts in request.GET.lists() for text in (name, *texts)):
+                raise BadRequest("An address of the console holds no NUL.")  # no text of the database does
             try:
                 return inner(request, *args, **kwargs)
             except ConfirmationNeeded as needed:

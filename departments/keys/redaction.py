@@ -6,6 +6,7 @@ Rules:
   it was; no character of the key is shown.
 - Other credentials (Bearer and Basic headers, labelled API keys, passwords in URLs, AWS keys, private key blocks)
   become `[redacted]` without digits, because some of them are short enough to be guessed from a hash.
+- So does the second half of a link to set a password: whoever reads it in a log could use it before its owner does.
 - Characters that could start a new line, move the cursor or reorder text are shown as escapes. A traceback keeps its
   lines, each behind a bar, so that no line of it can pose as a record of its own.
 - Redacting twice changes nothing more, because one record passes several handlers.
@@ -41,6 +42,7 @@ _TOKEN = re.compile(
     r"(?<![\w-])(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|xox[abeprs]-[A-Za-z0-9-]{10,}"
     r"|eyJ[\w-]{10,}+\.eyJ[\w-]{10,}+(?:\.[\w-]*+)?)"
 )
+_PASSWORD_LINK = re.compile(r"(/password/reset/key/[0-9A-Za-z]{1,64}-)(?!set-password/|\[redacted\])[^/\s\"'<>]{1,512}")
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?:(?!-----END )[A-Za-z0-9+/=\s\\:,.-])*(?:-----END [A-Z ]{0,40}-----)?"
 )
@@ -59,12 +61,12 @@ _OWN_ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__)
 
 def redact(text: str) -> str:
     """The text on one line, without keys and without control characters. Linear in its length; idempotent."""
-    return _CONTROL.sub(_escaped, without_keys(text))
+    return _CONTROL.sub(_escaped, _without_links(without_keys(text)))
 
 
 def redact_lines(text: str) -> str:
     """A traceback or stack: like `redact`, but the lines stay, each behind a bar."""
-    clean = _CONTROL_IN_LINES.sub(_escaped, without_keys(text.replace("\r\n", "\n")))
+    clean = _CONTROL_IN_LINES.sub(_escaped, _without_links(without_keys(text.replace("\r\n", "\n"))))
     return "\n".join(line if line.startswith(_BAR) else _BAR + line for line in clean.split("\n"))
 
 
@@ -78,6 +80,10 @@ def without_keys(text: str) -> str:
     text = _LABELLED.sub(rf"\g<1>{_GONE}", text)
     text = _TOKEN.sub(_GONE, text)
     return _AWS_KEY_ID.sub(_GONE, text)
+
+
+def _without_links(text: str) -> str:
+    return _PASSWORD_LINK.sub(rf"\g<1>{_GONE}", text)
 
 
 def _tag(match: re.Match[str]) -> str:

@@ -71,6 +71,15 @@ async def test_errors_have_them_too(path: bytes) -> None:
     assert_headers(headers, path)
 
 
+async def test_r31_a_file_of_ours_is_shared_with_no_other_origin() -> None:
+    status, headers, _ = await raw(
+        b"/static/css/base.css", headers=[(b"host", b"localhost"), (b"origin", b"https://a.b")]
+    )
+    assert status == 200
+    assert [name for name in headers if name.startswith("access-control")] == []
+    assert all(headers[name] == value for name, value in EXPECTED.items())
+
+
 ODD = {
     "a name that is not ours": (b"/", [(b"host", b"evil.example")], 400),
     "a NUL in a header": (b"/", [(b"host", b"localhost"), (b"accept-language", b"en\x00de")], 400),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import asyncio
+import io
 import json
 import logging
 import re
@@ -17,12 +19,13 @@ from django.db import models
 from django.test import AsyncClient, override_settings
 from django.urls import reverse
 
-from chatgrid import checks
+from chatgrid import bodies, checks
 from chatgrid.console.site import site
 from departments.calls.wire import chat_body
 from departments.documents.credentials import credential_name
 from departments.keys.client import provider_named
 from departments.keys.reader import key_name, read_provider_key
+from departments.keys.redaction import KeyRedactionFilter
 from departments.models import Department, Organization
 from departments.prompts.guard import canary_of
 from tests.attacks.places import SECRET_RULES, Loot, follow_stream, product_routes, raw, routes, send
@@ -144,6 +147,7 @@ BODIES = [b"{", b"\xff\xfe\x00", b"[" * 5000, b"a=%ff&b=%zz", b"--x\r\n\r\n"]
 KINDS = ["application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
          "multipart/form-data",
          "application/x-www-form-urlencoded; charset=utf-7", ""]  # fmt: skip
+PIECE = 1024 * 1024
 ENDS_THE_TEST = {"chat:delete", "account_logout"}
 
 
@@ -157,6 +161,52 @@ async def test_r23_a_body_that_is_none_is_refused_everywhere_and_breaks_nothing(
                 response = await client.generic("POST", route.address(shared.values), body, content_type=kind)
                 response.close()
                 assert response.status_code < 500, (route.name, body[:20])
+
+
+@pytest.mark.parametrize("path", ["/csp-report", "/d/hr/documents/upload", "/accounts/login/", "/nowhere"])
+async def test_r23_a_body_without_end_is_not_taken_from_a_stranger(path: str) -> None:
+    """Nothing else would end it: Django writes a body to disk before any view is asked."""
+    status, taken = await pour(path, {"cookie": "chatgrid_session=nobodys"}, 3 * bodies.FORM_BYTES)
+    assert status == 413
+    assert taken <= bodies.FORM_BYTES + PIECE
+
+
+async def test_r23_files_of_somebody_who_is_signed_in_are_taken_up_to_their_own_end(
+    company: Company, settings: Any
+) -> None:
+    settings.UPLOAD_BYTES = 250_000
+    most = settings.UPLOAD_BYTES * bodies.FILES_AT_ONCE
+    session = (await signed_in(company.bob)).cookies["chatgrid_session"].value
+    known = {"cookie": f"chatgrid_session={session}"}
+    assert most > bodies.FORM_BYTES
+    assert (await pour("/d/hr/documents/upload", known, most))[0] == 403  # all of it was read: it has no token
+    assert (await pour("/d/hr/documents/upload", known, most + PIECE))[0] == 413
+    assert (await pour("/d/hr/ask", known, most))[0] == 413
+
+
+async def pour(path: str, headers: dict[str, str], size: int) -> tuple[int, int]:
+    """A body of this many bytes, piece by piece, to an address: the status, and how much of it was taken."""
+    from chatgrid.asgi import application
+
+    taken, statuses = 0, []
+    told = {"host": "localhost", "content-type": "multipart/form-data; boundary=x", **headers}
+    scope = {"type": "http", "http_version": "1.1", "method": "POST", "scheme": "http", "server": ("127.0.0.1", 80),
+             "client": ("127.0.0.1", 1), "path": path, "raw_path": path.encode(), "query_string": b"",
+             "headers": [(name.encode(), value.encode()) for name, value in told.items()]}  # fmt: skip
+
+    async def receive() -> dict[str, Any]:
+        nonlocal taken
+        if taken >= size:
+            await asyncio.Event().wait()
+        piece = min(PIECE, size - taken)
+        taken += piece
+        return {"type": "http.request", "body": bytes(piece), "more_body": taken < size}
+
+    async def note(message: Any) -> None:
+        statuses.append(message.get("status"))
+
+    await application(scope, receive, note)
+    return statuses[0], taken
 
 
 async def test_r23_an_id_in_the_console_that_no_database_can_hold_is_not_there(shared: Loot) -> None:
@@ -189,6 +239,28 @@ async def test_r27_a_key_is_in_no_log_page_cookie_or_header(
     for hidden in (key, key[:20], key[-20:], settings.SECRET_KEY):
         assert hidden not in everything
         assert hidden not in logged
+
+
+def test_r27_the_line_about_a_request_tells_no_words_and_no_link_that_opens_an_account() -> None:
+    link = "/accounts/password/reset/key/f4b282-diioa5-7efa9cab5a3b6a0157aa4f4d674f637b/"
+    lines: list[tuple[str, str, tuple[Any, ...]]] = [
+        ("uvicorn.access", '%s - "%s %s HTTP/%s" %d', ("::1", "GET", f"{link}?question=Who+earns+8842", "1.1", 302)),
+        ("uvicorn.access", '%s - "%s %s HTTP/%s" %d', ("::1", "GET", "/" + "x" * 60_000, "1.1", 404)),
+        ("django.request", "%s: %s", ("Too Many Requests", link)),
+    ]
+    for name, template, arguments in lines:
+        written = io.StringIO()
+        handler = logging.StreamHandler(written)
+        handler.addFilter(KeyRedactionFilter())
+        logger = logging.getLogger(name)
+        record = logger.makeRecord(name, logging.WARNING, "", 0, template, arguments, None)
+        if logger.filter(record):  # what settings.LOGGING puts on this logger
+            handler.handle(record)
+        told = written.getvalue()
+        assert ("key/f4b282-[redacted]/" in told) == (link in str(arguments)), told
+        assert "8842" not in told
+        assert "7efa9cab" not in told
+        assert 0 < len(told) < 500
 
 
 async def test_r28_members_see_neither_the_rules_nor_the_canary_nor_a_store(loot: Loot) -> None:

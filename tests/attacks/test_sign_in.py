@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import re
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +15,7 @@ from django.conf import settings
 from django.contrib.auth.forms import default_token_generator
 from django.core import mail
 from django.core.cache import cache
+from django.core.mail.backends.base import BaseEmailBackend
 from django.db import connection
 from django.test import AsyncClient, RequestFactory, override_settings
 from django.urls import reverse
@@ -22,7 +24,7 @@ from audit.events import Event
 from audit.models import AuditEvent
 from departments.http import client_address
 from departments.models import Organization, SecondFactor
-from tests.attacks.places import Loot, product_routes, routes, send
+from tests.attacks.places import CSRF, Loot, product_routes, routes, send
 from tests.chatgrid.test_access_matrix import MATRIX
 from tests.company import PASSWORD, Company, freshly_signed_in, signed_in
 
@@ -140,6 +142,55 @@ async def test_r14_known_and_unknown_addresses_cannot_be_told_apart(company: Com
     for name, (known, unknown) in answers.items():
         assert known == unknown, name
     assert [letter.to for letter in mail.outbox] == [[company.bob.email]], "no letter to a stranger"
+
+
+class Broken(BaseEmailBackend):
+    """A mail server that is away."""
+
+    def send_messages(self, email_messages: Any) -> int:
+        raise ConnectionRefusedError
+
+
+async def test_r14_a_mail_server_that_is_away_tells_nobody_who_has_an_account(
+    company: Company, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache.clear()
+    with override_settings(EMAIL_BACKEND=f"{__name__}.{Broken.__name__}"):
+        answers = [
+            await send(AsyncClient(), "post", reverse("account_reset_password"), {"email": email})
+            for email in (company.bob.email, "nobody@nowhere.example")
+        ]
+    assert answers[0] == answers[1]
+    assert answers[0][0] == 302
+    assert f"password link of person {company.bob.pk} not sent" in caplog.text
+    assert company.bob.email not in caplog.text
+
+
+async def test_r14_nobody_waits_longer_for_an_address_that_is_known(company: Company) -> None:
+    """The letter goes out when the whole answer has: how long a mail server takes is not in the time of the answer."""
+    from chatgrid.asgi import application
+
+    cache.clear()
+    mail.outbox.clear()
+    sent: list[tuple[str, int]] = []
+    body = f"email={company.bob.email.replace('@', '%40')}&csrfmiddlewaretoken={CSRF}".encode()
+    headers = {"host": "localhost", "cookie": f"chatgrid_csrf={CSRF}", "origin": "http://localhost",
+               "content-type": "application/x-www-form-urlencoded"}  # fmt: skip
+    path = reverse("account_reset_password")
+    scope = {"type": "http", "http_version": "1.1", "method": "POST", "scheme": "http", "server": ("127.0.0.1", 80),
+             "client": ("127.0.0.1", 1), "path": path, "raw_path": path.encode(), "query_string": b"",
+             "headers": [(name.encode(), value.encode()) for name, value in headers.items()]}  # fmt: skip
+    waiting = [{"type": "http.request", "body": body}]
+
+    async def receive() -> dict[str, Any]:
+        return waiting.pop() if waiting else await asyncio.Event().wait()  # type: ignore[return-value]
+
+    async def note(message: Any) -> None:
+        sent.append((message["type"], len(mail.outbox)))
+
+    await application(scope, receive, note)
+    assert sent[-1] == ("http.response.body", 0)
+    assert [letter.to for letter in mail.outbox] == [[company.bob.email]]
 
 
 def rows() -> dict[str, int]:

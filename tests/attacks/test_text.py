@@ -11,6 +11,7 @@ import socket
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 import pytest
@@ -19,6 +20,7 @@ from django.test import AsyncClient
 from django.urls import reverse
 
 from chatgrid.chat.models import Conversation, Message
+from chatgrid.console.site import site
 from departments.documents.names import clean_filename
 from departments.documents.store import open_store
 from departments.keys.redaction import KeyRedactionFilter
@@ -31,6 +33,7 @@ from tests.provider import Provider
 
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = [path for folder in ("chatgrid", "departments", "audit") for path in (ROOT / folder).rglob("*.py")]
+PAGES = {f"{admin.opts.app_label}_{admin.opts.model_name}": admin for admin in site._registry.values()}
 HOSTILE = (
     "<script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",
@@ -253,11 +256,30 @@ async def test_r24_an_injection_is_a_word_that_nothing_matches(shared: Loot, inj
     assert b"Leave" not in body.split(b"<main")[1] or "\x00" in injection
     for route in routes():
         if route.name.endswith("_changelist"):
-            for parameter in ("q", "o", "p", "id__exact", "department", "e"):
+            filters = [name for name in PAGES[route.page].list_filter if isinstance(name, str)]
+            for parameter in (
+                "q",
+                "o",
+                "p",
+                "id__exact",
+                "department",
+                "e",
+                *(f"{name}__exact" for name in filters[:2]),
+            ):
                 status, _ = await send(ivan, "get", route.address({}), {parameter: injection})
                 assert status < 500, (route.name, parameter)
     status, _ = await send(AsyncClient(), "post", reverse("account_login"), {"login": injection, "password": injection})
     assert status == 200
+
+
+async def test_r24_an_address_that_fills_in_what_no_field_holds_opens_an_empty_form(shared: Loot) -> None:
+    ivan = await signed_in(shared.company.ivan)
+    for page, admin in PAGES.items():
+        names = ["nobody", *(field.name for field in admin.model._meta.get_fields())]
+        for value in ("../..", "-1", "9" * 30, "2026-02-30", "\x00"):
+            asked = urlencode(dict.fromkeys(names, value))
+            status, _ = await send(ivan, "get", f"/admin/{page.replace('_', '/', 1)}/add/?{asked}")
+            assert status < 500, (page, value)
 
 
 TEMPLATES = ["{{ 1234*5678 }}", "{% debug %}", "{{ settings.SECRET_KEY }}", "${CHATGRID_SECRET_KEY}", "$HOME", "%(x)s",

@@ -16,7 +16,7 @@ from django.contrib import admin
 from django.contrib.admin.options import ShowFacets
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Field, Model, QuerySet
 from django.forms import BaseModelFormSet
@@ -137,6 +137,12 @@ class ConsoleAdmin(Scoped, AnyModelAdmin):
             raise Http404
         return found
 
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """What an address fills into an empty form, as far as the fields could hold it."""
+        asked = super().get_changeform_initial_data(request)
+        fields = {field.name: field for field in self.opts.fields}
+        return {name: value for name, value in asked.items() if name in fields and _could_hold(fields[name], value)}
+
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change, **kwargs)
         form.organization = viewer_of(request).organization
@@ -230,3 +236,11 @@ def _history(request: HttpRequest, obj: Model) -> list[AuditEvent]:
         event=Event.ADMIN_CHANGED, subject_kind=KINDS[type(obj)].name, subject_id=str(obj.pk)
     )
     return list(visible(about, viewer_of(request)).order_by("-at")[:HISTORY])
+
+
+def _could_hold(field: Field[Any, Any], value: Any) -> bool:
+    try:
+        field.to_python(value)
+    except ValidationError:
+        return False
+    return True

@@ -355,6 +355,30 @@ def test_a_name_is_resolved_once_and_the_connection_goes_to_what_was_checked(
     assert asked == ["hooks.example.com"]
 
 
+def test_a_name_in_other_letters_is_written_as_servers_know_it(
+    company: Company, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = outgoing.socket.getaddrinfo
+
+    def look_up(host: str, port: int, *more: Any, **named: Any) -> list[Any]:
+        return list(known("127.0.0.1" if host == "xn--bcher-kva.example" else host, port, *more, **named))
+
+    monkeypatch.setattr(outgoing.socket, "getaddrinfo", look_up)
+    hook(company, f"http://bücher.example:{receiver.server_port}/x")
+    reach(company)
+    send_all()
+    ((fields, _),) = receiver.got
+    assert fields["host"] == f"xn--bcher-kva.example:{receiver.server_port}"
+
+
+@pytest.mark.parametrize(
+    "name", ["a..b", "xn--\xad", "b" * 64 + ".ü.example", "\u2028x", "ⓐ\xad.\xad", "1.1.1.1/\ud800"]
+)
+def test_a_name_that_none_can_have_is_a_sentence_and_stops_no_other_message(name: str) -> None:
+    with pytest.raises(NotReachable):
+        outgoing.post(f"https://{name}/", b"{}", {})
+
+
 def test_a_name_with_one_private_address_among_others_is_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     def look_up(host: str, port: int, **_: Any) -> list[Any]:
         return [(2, 1, 6, "", ("93.184.215.14", port)), (2, 1, 6, "", ("10.0.0.1", port))]
