@@ -9,14 +9,24 @@ from zoneinfo import available_timezones
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
-from django.db import models
+from django.db import DataError, connection, models, transaction
 
 from departments.roles import DepartmentRole
 
 
 def validate_time_zone(name: str) -> None:
-    if name not in available_timezones():
+    """Pages and the ledger must both know it: with one that only Python knows ("localtime") every call would fail."""
+    if name not in available_timezones() or not _is_known_to_the_database(name):
         raise ValidationError(f"{name} is not a time zone. Write one such as Europe/Berlin.")
+
+
+def _is_known_to_the_database(time_zone: str) -> bool:
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT now() AT TIME ZONE %s", [time_zone])
+    except DataError:
+        return False
+    return True
 
 
 def new_store_name() -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -25,7 +27,7 @@ from chatgrid.console.precedence import in_words
 from chatgrid.console.recording import Values, record_act
 from chatgrid.console.scope import may_change, viewer_of, visible
 from chatgrid.console.wanted.changes import Change, ChangedMeanwhile, Refused, apply_changes, digest
-from chatgrid.console.wanted.limits import COLUMNS, Context, plan_limits, read_csv, rows_of, write_csv
+from chatgrid.console.wanted.limits import COLUMNS, NONE, Context, plan_limits, read_csv, rows_of, write_csv
 from departments.limits.forecast import forecast
 from departments.limits.models import CEILINGS, PERSON_CEILINGS, Limit
 from departments.models import Organization
@@ -46,8 +48,10 @@ class FileForm(forms.Form):
         file = self.cleaned_data["file"]
         if file.size > LARGEST:
             raise Refused([f"The file is larger than {LARGEST // 1024} KB."])
+        content = file.read()
         try:
-            return str(file.read().decode("utf-8-sig"))
+            # Excel's "Unicode text" says so in its first two bytes
+            return str(content.decode("utf-16" if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"))
         except UnicodeDecodeError:
             raise Refused(["The file is not UTF-8. Save it as “CSV UTF-8”."]) from None
 
@@ -126,7 +130,8 @@ def bulk_page(request: HttpRequest, limits: QuerySet[Limit]) -> HttpResponse:
         try:
             return plan_page(request, organization, text)
         except Refused as refused:
-            form.add_error(None, " ".join(refused.problems))
+            # there are no rows for whoever has chosen limits from a list
+            form.add_error(None, " ".join(re.sub(r"^row \d+[,:] ", "", each) for each in refused.problems))
     shown = {
         **_frame(request, "Change limits"),
         "form": form,
@@ -156,8 +161,14 @@ def apply_page(request: HttpRequest) -> HttpResponse:
     except ChangedMeanwhile as changed:
         messages.warning(request, str(changed))
         return plan_page(request, organization, text)
-    messages.success(request, f"{len(changes)} limits changed. They count from the next question on.")
+    messages.success(request, _done(len(changes)))
     return redirect("admin:limits_limit_changelist")
+
+
+def _done(number: int) -> str:
+    if number == 1:
+        return "1 limit changed. It counts from the next question on."
+    return f"{number} limits changed. They count from the next question on."
 
 
 def plan_page(request: HttpRequest, organization: Organization, text: str) -> HttpResponse:
@@ -213,5 +224,12 @@ def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, restval="")
     writer.writeheader()
-    writer.writerows({name: "" if value is None else value for name, value in row.items()} for row in rows)
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return out.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """None lifts a ceiling; written as a word, so that a row of nothing but lifted ones is no empty row."""
+    if value is None:
+        return NONE
+    return f"{value:f}" if isinstance(value, Decimal) else value

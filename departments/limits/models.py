@@ -101,6 +101,8 @@ class Limit(models.Model):
         for scope in (self.department, self.person):
             if scope is not None and scope.organization_id != self.organization_id:
                 raise ValidationError("The limit and what it is for belong to different organizations.")
+        if self.person is not None and any(getattr(self, name) is not None for name in PERSON_CEILINGS):
+            raise ValidationError("A person’s limit has no default for each person. Set its own ceilings.")
 
 
 class Spent(models.Model):

@@ -43,7 +43,7 @@ FILL = f"""
             provider_request_id, key_fingerprint, key_version, details)
         SELECT at, CASE n %% 2 WHEN 0 THEN 'call:requested' WHEN 1 THEN
                 CASE chance %% 40 WHEN 0 THEN 'call:refused' ELSE 'call:answered' END END,
-            md5((n / 2)::text)::uuid, %(organization)s, 'Bench', departments[1 + chance %% {DEPARTMENTS}],
+            md5((n / 2)::text)::uuid, %(organization)s, 'Bench', departments[1 + chance %% cardinality(departments)],
             'A department', people[1 + (chance * 7) %% {PEOPLE}], 'Somebody', '192.0.2.7', 'chat',
             (%(models)s::text[])[CASE WHEN (n / 2) %% 50000 = 7 THEN 4 ELSE 1 + chance %% 3 END],
             'gpt-6-luna-2026-08', encode(sha256(n::text::bytea), 'hex'), '["doc-1/4", "doc-2/7"]',

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
@@ -54,13 +53,6 @@ class LimitForm(ConsoleForm):
         if self.only_asks and not self.errors:
             self.forecast = forecast(self.instance)
             self.add_error(None, "Nothing is saved yet.")
-
-    def clean(self) -> dict[str, Any]:
-        values = super().clean() or {}
-        person = values.get("person") or self.instance.person
-        if person and any(values.get(name) is not None for name in PERSON_CEILINGS):
-            raise forms.ValidationError("A person’s limit has no default for each person: use the fields above.")
-        return values
 
 
 class ScopeFilter(admin.SimpleListFilter):

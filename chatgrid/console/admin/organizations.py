@@ -1,16 +1,20 @@
 """Organizations: IT sees its own; the platform's operator sees all and adds one.
 
-How long the organization keeps its record (audit.RetentionPolicy, at least 90 days) and its conversations, and who must
-have a second factor, is asked for here; each change needs a fresh sign-in and a reason, whichever way it goes.
+How long the organization keeps its record (audit.RetentionPolicy, at least 90 days) and its conversations, who must
+have a second factor, and in which time zone its budgets begin, is asked for here; each change needs a fresh sign-in and
+a reason, whichever way it goes.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils import timezone
 
 from audit.models import RetentionPolicy
 from chatgrid.console.admin.base import ConsoleAdmin, ConsoleForm
@@ -29,9 +33,18 @@ def record_days_of(organization: Organization) -> int:
     return own.first() or RetentionPolicy.DEFAULT_DAYS
 
 
+def time_zones() -> list[tuple[str, str]]:
+    """What is offered: places, as in "Europe/Berlin", and UTC."""
+    places = {name for name in available_timezones() if "/" in name and not name.startswith(("Etc/", "SystemV/"))}
+    return [(name, name.replace("_", " ")) for name in ["UTC", *sorted(places)]]
+
+
 class OrganizationForm(ConsoleForm):
     """The organization's own fields, and the days of its record, which lie in the record's tables."""
 
+    time_zone = forms.ChoiceField(
+        initial="UTC", help_text="At midnight there a new day begins, and with it the budgets of the day and the month."
+    )
     record_days = forms.IntegerField(
         label="Days the record is kept",
         min_value=RetentionPolicy.LEAST_DAYS,
@@ -44,6 +57,10 @@ class OrganizationForm(ConsoleForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if "time_zone" in self.fields:
+            offered, present = time_zones(), self.instance.time_zone
+            known = present in dict(offered)
+            self.fields["time_zone"].choices = offered if known else [(present, present), *offered]  # type: ignore[attr-defined]
         if "record_days" in self.fields and not self.instance._state.adding:
             self.initial["record_days"] = record_days_of(self.instance)
 
@@ -84,18 +101,41 @@ class OrganizationAdmin(ConsoleAdmin):
 
 
 def _act(organization: Organization, days: int) -> str:
-    """What is about to change in how long things are kept and who needs a second factor; "" where nothing does."""
+    """What is about to change in how long things are kept, who needs a second factor and when a day begins, or ""."""
     said = []
     before = Organization.objects.get(pk=organization.pk)
     if before.second_factor != organization.second_factor:
         asked, until_now = organization.get_second_factor_display(), before.get_second_factor_display()
         said.append(f"Change who must have a second factor in {organization} from “{until_now}” to “{asked}”.")
+    if before.time_zone != organization.time_zone:
+        said.append(_moved(organization, before.time_zone))
     if days != (now := record_days_of(organization)):
         said.append(f"Keep the record of {organization} for {days} days instead of {now}.")
     if before.conversation_days != organization.conversation_days:
         kept = _for(before.conversation_days)
         said.append(f"Keep conversations {_for(organization.conversation_days)} instead of {kept}.")
     return " ".join(said)
+
+
+def _moved(organization: Organization, zone_before: str) -> str:
+    """What another time zone does to the budgets of today. Nothing that was used is lost: it stays on its day."""
+    now = timezone.now()
+    before, after = now.astimezone(ZoneInfo(zone_before)), now.astimezone(ZoneInfo(organization.time_zone))
+    said = (
+        f"Begin the days and months of {organization} at midnight in {organization.time_zone} instead of {zone_before}."
+    )
+    if after.date() > before.date():
+        return f"{said} There it is {_day(after)} already: a new day, with its budgets, begins at once."
+    if after.date() < before.date():
+        return (
+            f"{said} There it is still {_day(after)}: the budgets of that day count again, with what was used then,"
+            f" and those of {_day(before)} go on after midnight there."
+        )
+    return f"{said} Today’s budgets keep what was used and end with the day there, where it is {after:%H:%M} now."
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment.day} {moment:%B}"
 
 
 def _for(days: int | None) -> str:

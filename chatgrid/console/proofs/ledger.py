@@ -5,7 +5,7 @@ One statement, so that ledger and record are seen at one moment: both are writte
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,6 +17,8 @@ from audit.events import Event
 from chatgrid.console.proofs.base import Evidence, counted
 from departments.limits.models import Limit
 from departments.models import Organization
+
+EASTERNMOST = timedelta(hours=14)
 
 _COMPARED = """
     WITH ledger AS (
@@ -42,7 +44,8 @@ def look(organization: Organization) -> list[Evidence]:
 
 
 def _day(organization: Organization, word: str, day: date) -> Evidence:
-    begin = datetime.combine(day, time(), ZoneInfo(organization.time_zone))
+    # nowhere does the day begin earlier: its calls were booked in the zone that the organization had then
+    begin = datetime.combine(day, time(), UTC) - EASTERNMOST
     values: dict[str, Any] = {
         "organization": organization.pk,
         "day": day,

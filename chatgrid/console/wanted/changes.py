@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Model
 
 from chatgrid.console.recording import KINDS, Values, snapshot
@@ -82,9 +82,14 @@ def digest(changes: Sequence[Change]) -> str:
 
 def apply_changes(changes: Sequence[Change], record: Recorder) -> None:
     """Make all of them, in their order. Raises ChangedMeanwhile."""
-    with transaction.atomic():
-        for change in changes:
-            _apply(change, record)
+    try:
+        with transaction.atomic():
+            for change in changes:
+                _apply(change, record)
+    except IntegrityError:  # somebody added the same row between the look and the writing
+        raise ChangedMeanwhile(
+            "Somebody else has just added one of these. Nothing was done: make a new plan."
+        ) from None
 
 
 def _apply(change: Change, record: Recorder) -> None:

@@ -19,6 +19,7 @@ import yaml
 from django.core.exceptions import ValidationError
 from django.db.models import Model
 
+from audit.models import RetentionPolicy
 from chatgrid.console.recording import snapshot
 from chatgrid.console.wanted.changes import Change, Refused, changed, sentences_of
 from chatgrid.console.wanted.limits import Context, plan_limits, rows_of
@@ -26,14 +27,16 @@ from departments.limits.models import Limit
 from departments.models import Department, Organization
 from departments.provisioning import DEPARTMENT_FIELDS, PROJECT_FIELDS
 
-ORGANIZATION_FIELDS = ("name", "time_zone", "conversation_days", "admins_paste_keys")
-PARTS = ("departments", "limits")
+ORGANIZATION_FIELDS = ("name", "time_zone", "second_factor", "conversation_days", "admins_paste_keys")
+RECORD_DAYS = "record_days"
+PARTS = (RECORD_DAYS, "departments", "limits")
 HEAD = "# A company as code. `manage.py company plan FILE` says what would change, `apply` does it.\n"
 
 
 def export_company(organization: Organization) -> str:
     """The organization as YAML. Planning it again finds nothing to do."""
     of_it: dict[str, Any] = {name: getattr(organization, name) for name in ORGANIZATION_FIELDS}
+    of_it[RECORD_DAYS] = _retention(organization).days
     rows = Department.objects.filter(organization=organization).select_related("project").order_by("slug")
     of_it["departments"] = {each.slug: _department(each) for each in rows}
     of_it["limits"] = [_plain(row) for row in rows_of(Limit.objects.filter(organization=organization))]
@@ -63,6 +66,8 @@ def plan_company(organization: Organization, text: str, reason: str) -> list[Cha
     of_it = _of(organization, text)
     problems: list[str] = []
     changes = [_fields_of(organization, of_it, organization.slug, problems)]
+    if RECORD_DAYS in of_it:
+        changes.append(_plan_retention(organization, of_it[RECORD_DAYS], problems))
     made: dict[str, Department] = {}
     for slug, fields in _mapping(of_it.get("departments") or {}, "departments").items():
         changes += _plan_department(organization, str(slug), fields, made, problems)
@@ -95,6 +100,20 @@ def _fields_of(organization: Organization, of_it: Mapping[str, Any], place: str,
     before = snapshot(wanted)
     given = {name: of_it[name] for name in ORGANIZATION_FIELDS if name in of_it}
     return _set(wanted, given, place, before, problems)
+
+
+def _retention(organization: Organization) -> RetentionPolicy:
+    """How long the record is kept; not saved where nobody has said so."""
+    kept = RetentionPolicy.objects.filter(pk=organization.pk).first()
+    return kept or RetentionPolicy(organization_id=organization.pk)
+
+
+def _plan_retention(organization: Organization, days: Any, problems: list[str]) -> Change | None:
+    policy = _retention(organization)
+    if policy._state.adding and days == policy.days:
+        return None
+    before = None if policy._state.adding else snapshot(policy)
+    return _set(policy, {"days": days}, f"{organization.slug}, {RECORD_DAYS}", before, problems)
 
 
 def _plan_department(
@@ -135,7 +154,7 @@ def _plan_limits(context: Context, rows: Any, problems: list[str]) -> list[Chang
         problems.append("limits must be a list, each with its scope and ceilings.")
         return []
     try:
-        return plan_limits(context, rows, whole=True)
+        return plan_limits(context, rows, whole=True, first=1)
     except Refused as refused:
         problems += [f"limits, {each}" for each in refused.problems]
         return []

@@ -2,7 +2,9 @@
 
 Rules:
 - A row names its scope: a department (slug), a person (e-mail address), both, a model, or none: the company.
-- Its ceilings are the whole of that limit: an empty cell sets none, and a row without any removes the limit.
+- Its ceilings are the whole of that limit: an empty cell or "none" sets none, and a row without any removes the limit.
+- A row in which nothing at all stands is skipped, because spreadsheets leave such rows behind: what removes the
+  company's limit is a "none".
 - A scope that no row names is left alone, unless the rows are said to be all there is (`whole`).
 """
 
@@ -27,6 +29,7 @@ SCOPE = ("department", "person", "model")
 FIELDS = (*CEILINGS, *PERSON_CEILINGS)
 COLUMNS = (*SCOPE, *FIELDS)
 MOST_ROWS = 10_000
+NONE = "none"
 # a spreadsheet takes a cell that begins so for a formula
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -52,13 +55,18 @@ class Context:
         return {person.email: person for person in found}
 
 
-def plan_limits(context: Context, rows: Sequence[Row], *, whole: bool = False) -> list[Change]:
-    """What makes the limits as the rows say. Raises Refused, with every problem and its row."""
+def plan_limits(context: Context, rows: Sequence[Row], *, whole: bool = False, first: int = 2) -> list[Change]:
+    """What makes the limits as the rows say. Raises Refused, with every problem and its row.
+
+    `first` is the number of the first row: 2 as a spreadsheet counts, with the names in row 1.
+    """
     people, known = context.people(rows), _known(context.organization)
     problems: list[str] = []
     changes: list[Change] = []
     seen: dict[Scope, int] = {}
-    for number, row in enumerate(rows, 2):  # as a spreadsheet counts, with the names in row 1
+    for number, row in enumerate(rows, first):
+        if not any(map(_text, row.values())):
+            continue
         place = f"row {number}"
         try:
             limit = _limit(context, row, people, known)
@@ -113,24 +121,49 @@ def write_csv(limits: QuerySet[Limit]) -> str:
 
 
 def read_csv(text: str) -> list[dict[str, str]]:
-    """The rows of a CSV, comma or semicolon. Raises Refused."""
-    lines = text.removeprefix("\ufeff").strip()
-    if not lines:
+    """The rows of a CSV with commas, semicolons or tabs, as spreadsheets write it. Raises Refused."""
+    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    if lines.startswith("sep="):  # Excel's own way of naming the sign between the cells
+        lines = lines.partition("\n")[2]
+    if not lines.strip():
         raise Refused(["The file is empty."])
-    first = lines.splitlines()[0]
-    reader = csv.DictReader(io.StringIO(lines), delimiter=";" if ";" in first and "," not in first else ",")
-    names = [(name or "").strip().lower() for name in reader.fieldnames or []]
-    if unknown := [name for name in names if name not in COLUMNS]:
+    if "\x00" in lines:
+        raise Refused(["The file is no table. Save it as “CSV UTF-8”."])
+    first = lines.partition("\n")[0]
+    table = csv.reader(io.StringIO(lines), delimiter=next((sign for sign in ";\t" if sign in first), ","), strict=True)
+    try:
+        names = _names(next(table))
+        return [_row(names, cells, number) for number, cells in enumerate(_at_most(table), 2)]
+    except csv.Error as error:
+        told = f"line {table.line_num}: this cannot be read as cells ({error}). Is there a single quotation mark?"
+        raise Refused([told]) from None
+
+
+def _names(cells: Sequence[str]) -> list[str]:
+    """The columns; what a spreadsheet leaves empty to the right of them is cut off."""
+    names = [cell.strip().lower() for cell in cells]
+    while names and not names[-1]:
+        names.pop()
+    if unknown := [name or "(empty)" for name in names if name not in COLUMNS]:
         raise Refused([f"Unknown column: {', '.join(unknown)}. Known are {', '.join(COLUMNS)}."])
-    reader.fieldnames = names
-    rows = []
-    for number, row in enumerate(reader, 2):
-        if None in row or None in row.values():
-            raise Refused([f"row {number}: it has another number of cells than the first row."])
-        rows.append({name: _unguarded(value) for name, value in row.items()})
-        if len(rows) > MOST_ROWS:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise Refused([f"This column is there twice: {', '.join(twice)}."])
+    return names
+
+
+def _at_most(table: Iterable[list[str]]) -> Iterator[list[str]]:
+    for number, cells in enumerate(table, 1):
+        if number > MOST_ROWS:
             raise Refused([f"At most {MOST_ROWS:,} rows at once."])
-    return rows
+        yield cells
+
+
+def _row(names: Sequence[str], cells: list[str], number: int) -> dict[str, str]:
+    if not any(cell.strip() for cell in cells):
+        return {}
+    if len(cells) < len(names) or any(cell.strip() for cell in cells[len(names) :]):
+        raise Refused([f"row {number}: it has another number of cells than the first row."])
+    return {name: _unguarded(cell) for name, cell in zip(names, cells, strict=False)}
 
 
 def _known(organization: Organization) -> dict[Scope, Limit]:
@@ -171,13 +204,13 @@ def _limit(context: Context, row: Row, people: Mapping[str, User], known: Mappin
 def _values(row: Row, problems: list[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name in FIELDS:
-        text = _text(row.get(name)).replace(" ", "").replace("_", "")
-        if not text:
+        text = "".join(_text(row.get(name)).replace("_", "").split())  # also the narrow blanks of 10 000
+        if not text or text.lower() == NONE:
             continue
         try:
             values[name] = Limit._meta.get_field(name).to_python(text)  # type: ignore[union-attr]
         except ValidationError:
-            problems.append(f"{name}: {text} is no number.")
+            problems.append(f"{name}: {text} is no number. Write it as in {'12.50' if 'money' in name else '1500'}.")
     return values
 
 

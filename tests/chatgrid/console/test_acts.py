@@ -48,11 +48,11 @@ async def change_bob(client: AsyncClient, company: Company, values: dict[str, st
 async def test_a_change_is_recorded_with_before_after_person_and_address(company: Company) -> None:
     address = reverse("admin:departments_organization_change", args=[company.organization.pk])
     client = await signed_in(company.ivan)
-    values = {"name": "Acme Europe", "time_zone": "Europe/Paris"}
-    assert (await client.post(address, {**values, "second_factor": "off"})).status_code == 302
+    values = {"name": "Acme Europe", "time_zone": "Europe/Berlin", "second_factor": "off"}
+    assert (await client.post(address, values)).status_code == 302
     (event,) = acts(company)
-    assert event.details["before"] == {"name": company.organization.name, "time_zone": "Europe/Berlin"}
-    assert event.details["after"] == values
+    assert event.details["before"] == {"name": company.organization.name}
+    assert event.details["after"] == {"name": "Acme Europe"}
     assert (event.actor_id, event.actor_name) == (company.ivan.pk, "Ivan")
     assert event.client_address == "127.0.0.1"
     assert (event.subject_kind, event.subject_id) == ("organization", str(company.organization.pk))

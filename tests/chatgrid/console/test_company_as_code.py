@@ -78,7 +78,7 @@ def test_a_plan_shows_every_difference_and_changes_nothing(
     of_it["departments"]["hr"] |= {"query_policy": "redacted", "monthly_cents": 7_000}  # type: ignore[index]
     of_it["departments"]["legal"] = {"name": "Legal"}  # type: ignore[index]
     of_it["limits"] = [{"tokens_per_day": 70_000}, {"department": "legal", "tokens_per_day": 10}]
-    of_it["conversation_days"] = 30
+    of_it |= {"conversation_days": 30, "second_factor": "privileged", "record_days": 400}
     out = io.StringIO()
     with pytest.raises(SystemExit) as ended:
         call_command("company", "plan", company.organization.slug, written(tmp_path, company, of_it), stdout=out)
@@ -89,6 +89,8 @@ def test_a_plan_shows_every_difference_and_changes_nothing(
         "monthly_cents: 9950 -> 7000",
         "+ legal",
         "conversation_days: none -> 30",
+        "second_factor: off -> privileged",
+        "days: 400",
         "tokens_per_day: 90000 -> 70000",
         "money_per_month: 99.5 -> none",
         "+ department Legal",
@@ -126,6 +128,8 @@ def test_applying_does_it_once_and_records_each_change(company: Company, tmp_pat
 def test_every_mistake_is_named_and_nothing_is_done(company: Company, tmp_path: Path) -> None:
     of_it = {
         "time_zone": "Europe/Nowhere",
+        "second_factor": "sometimes",
+        "record_days": 89,
         "departments": {"hr": {"query_policy": "none", "colour": "red"}, "finance": {"query_policy": "none"}},
         "limits": [{"department": "nowhere", "tokens_per_day": 5}, {"budget": 1}],
     }
@@ -134,6 +138,8 @@ def test_every_mistake_is_named_and_nothing_is_done(company: Company, tmp_path: 
     said = str(refused.value)
     for problem in (
         "Europe/Nowhere is not a time zone",
+        "second_factor: Value 'sometimes' is not a valid choice",
+        "record_days: days: The record is kept for at least 90 days",
         "hr: unknown: colour",
         "finance: query_policy",
         "there is no department nowhere",
@@ -141,6 +147,15 @@ def test_every_mistake_is_named_and_nothing_is_done(company: Company, tmp_path: 
     ):
         assert problem in said, problem
     assert Organization.objects.get(pk=company.organization.pk).time_zone == "Europe/Berlin"
+
+
+def test_how_long_the_record_is_kept_is_part_of_the_file(company: Company, tmp_path: Path) -> None:
+    assert document(company)["record_days"] == 365
+    for days, told in ((365, "Nothing to change"), (120, "1 change\n"), (200, "days: 120 -> 200")):
+        assert told in run(company, "apply", written(tmp_path, company, {"record_days": days}), reason="law")
+    assert document(company)["record_days"] == 200
+    events = AuditEvent.objects.filter(organization_id=company.organization.pk, event=Event.ADMIN_CHANGED)
+    assert [event.subject_kind for event in events] == ["retention", "retention"]
 
 
 def test_a_file_of_another_company_and_a_missing_reason_are_refused(

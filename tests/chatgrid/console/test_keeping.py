@@ -149,9 +149,58 @@ async def test_it_changes_how_long_conversations_are_kept_with_a_reason(company:
 
 async def test_other_fields_of_the_organization_ask_for_no_reason(company: Company) -> None:
     client = await signed_in(company.ivan)
-    address, form = organization_form(company, time_zone="Europe/Vienna")
+    address, form = organization_form(company, name="Acme Europe")
     assert (await client.post(address, form)).status_code == 302
-    assert Organization.objects.get(pk=company.organization.pk).time_zone == "Europe/Vienna"
+    assert Organization.objects.get(pk=company.organization.pk).name == "Acme Europe"
+
+
+# -- where a day begins
+
+EARLIEST, LATEST = "Pacific/Kiritimati", "Pacific/Pago_Pago"  # 25 hours apart: never the same day
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("Europe/Berlin", "Europe/Vienna", "Today’s budgets keep what was used and end with the day there"),
+        (LATEST, EARLIEST, "already: a new day, with its budgets, begins at once"),
+        (EARLIEST, LATEST, "the budgets of that day count again, with what was used then"),
+    ],
+)
+async def test_another_time_zone_says_what_becomes_of_the_budgets_and_asks_for_a_reason(
+    company: Company, before: str, after: str, said: str
+) -> None:
+    company.organization.time_zone = before
+    await company.organization.asave()
+    address, form = organization_form(company, time_zone=after)
+    client = await freshly(company.ivan)
+    page = (await client.post(address, form)).content.decode()
+    assert f"at midnight in {after} instead of {before}" in page
+    assert said in page
+    assert changes(company, "organization") == []
+    await client.post(address, {**form, **REASON})
+    [change] = changes(company, "organization")
+    assert (change["before"], change["after"]) == ({"time_zone": before}, {"time_zone": after})
+    assert change["reason"] == REASON["reason"]
+
+
+@pytest.mark.parametrize("name", ["localtime", "Europe/Atlantis", "../Europe/Berlin", "europe/berlin", "+01:00", ""])
+def test_a_time_zone_is_one_that_pages_and_ledger_both_know(company: Company, name: str) -> None:
+    """Python alone knows "localtime": with it every call of the company would fail in the database."""
+    company.organization.time_zone = name
+    with pytest.raises(ValidationError) as refused:
+        company.organization.full_clean()
+    assert "time_zone" in refused.value.error_dict
+
+
+async def test_a_zone_that_is_kept_and_not_offered_stays(company: Company) -> None:
+    company.organization.time_zone = "Etc/GMT-3"
+    await company.organization.asave()
+    address, form = organization_form(company, name="Acme")
+    client = await signed_in(company.ivan)
+    assert '<option value="Etc/GMT-3" selected>' in (await client.get(address)).content.decode()
+    assert (await client.post(address, form)).status_code == 302
+    assert changes(company, "organization")[0]["after"] == {"name": "Acme"}
 
 
 async def test_an_auditor_sees_the_days_and_cannot_change_them(company: Company) -> None:

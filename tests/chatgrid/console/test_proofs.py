@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -31,7 +32,7 @@ from departments.keys.models import Finding, KeyReference, ProviderProject
 from departments.keys.rotation_models import Rotation
 from departments.keys.vaults import VaultUnavailable
 from departments.limits.models import Reservation, Spent
-from departments.models import Department
+from departments.models import Department, Organization
 from tests.company import Company, give_key, give_store, make_key, set_limit, signed_in
 from tests.departments.calls.calling import ask, whole
 from tests.provider import Provider
@@ -364,6 +365,24 @@ async def test_control_6_compares_counter_ledger_and_record(company: Company, pr
     Reservation.objects.filter(organization_id=company.organization.pk).delete()
     (wrong,) = sentences(ledger.look(company.organization), False)
     assert "ledger 0, record 0" in wrong, "the counter holds what no ledger knows"
+
+
+async def test_control_6_holds_when_the_time_zone_was_moved(
+    company: Company, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call keeps the day it was booked on; in a zone further west that day comes later."""
+    Organization.objects.filter(pk=company.organization.pk).update(time_zone="Pacific/Kiritimati")
+    company.hr.organization.refresh_from_db()
+    give_key(company.hr)
+    set_limit(company, tokens_per_day=1_000_000)
+    await whole(ask(company))
+    booked = Reservation.objects.get(organization_id=company.organization.pk)
+    Organization.objects.filter(pk=company.organization.pk).update(time_zone="Pacific/Pago_Pago")
+    when_it_is_that_day_there = datetime.combine(booked.day, time(23), UTC)
+    monkeypatch.setattr(ledger, "timezone", SimpleNamespace(now=lambda: when_it_is_that_day_there))
+    found = ledger.look(Organization.objects.get(pk=company.organization.pk))
+    assert all(each.holds for each in found), found
+    assert "Today: 1 call" in str(found)
 
 
 def test_control_6_asks_for_a_ceiling(company: Company) -> None:

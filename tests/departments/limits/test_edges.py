@@ -69,6 +69,27 @@ def test_a_zone_that_changes_in_the_middle_of_a_day_gives_no_month_twice(company
     assert {str(day): tokens for day, tokens in days} == {"2026-11-23": 200, "2026-11-24": 200}
 
 
+def test_a_zone_that_goes_back_a_day_gives_neither_day_twice(company: Company) -> None:
+    set_limit(company, tokens_per_day=300)
+    with clock_at("2026-11-22 15:00:00Z") as clock:
+        assert spend(clock, company)
+        clock.set("2026-11-23 04:00:00Z")
+        assert spend(clock, company)
+        running = request(company, prompt=40, wanted=40, smallest=10)
+        assert clock.admit(running)[0], "it belongs to the 23rd, wherever it ends"
+        honolulu = {"time_zone": "Pacific/Honolulu"}  # where it is still the 22nd
+        admitted, resets_at = clock.admit(request(company, **honolulu))
+        assert not admitted, "of which 200 are used"
+        assert resets_at == datetime(2026, 11, 23, 10, tzinfo=UTC)
+        assert clock.settle(running, 80)
+        clock.set("2026-11-23 10:00:00Z")
+        assert not clock.admit(request(company, **honolulu))[0], "the 23rd goes on with what was used on it"
+        clock.set("2026-11-24 10:00:00Z")
+        assert spend(clock, company, **honolulu)
+    days = Spent.objects.filter(scope="organization", scope_id=company.organization.pk).values_list("day", "tokens")
+    assert {str(day): tokens for day, tokens in days} == {"2026-11-22": 200, "2026-11-23": 280, "2026-11-24": 200}
+
+
 def test_a_call_that_asked_before_midnight_sees_what_was_booked_after_it(company: Company) -> None:
     """Admissions wait for one another: of two, the one that asked before midnight may be looked at last."""
     set_limit(company, tokens_per_month=300)

@@ -65,7 +65,8 @@ class Command(BaseCommand):
     def _show(self, changes: list[Change]) -> None:
         for change in changes:
             self.stdout.write("\n".join(change.lines()))
-        self.stdout.write(f"{len(changes)} changes" if changes else "Nothing to change: it is as the file says.")
+        number = f"{len(changes)} change" + ("s" if len(changes) != 1 else "")
+        self.stdout.write(number if changes else "Nothing to change: it is as the file says.")
 
     def _say_what_is_left(self, organization: Organization, text: str) -> None:
         if waiting := without_project(organization, text):
