@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.conf import LazySettings
 from django.utils import timezone
-from pytest_django.fixtures import SettingsWrapper
 
 from departments.calls.caller import Caller
 from departments.documents import generations, golden, tasks
@@ -68,7 +68,7 @@ async def test_the_search_goes_on_as_before_until_the_switch_and_is_another_afte
 
 
 async def test_scans_are_read_again_in_the_languages_of_the_setting(
-    company: Company, leave: DocumentVersion, settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch
+    company: Company, leave: DocumentVersion, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.OCR_LANGUAGES = "deu+eng"
     asked: list[str] = []
