@@ -111,6 +111,7 @@ class Event(TextChoices):
 
     FLOOD_REFUSED = "limit:flood_refused", "A request was refused by the flood shield"
 
+    PUSH_SKIPPED = "record:push_skipped", "An operator let a SIEM go on without one event that it never takes"
     SEAL_KEY_CHANGED = "record:key_changed", "The record is sealed with a new key from here on"
     MONTH_DROPPED = "record:month_dropped", "A month of the record reached its end, was archived and is dropped"
     TEXTS_ERASED = "record:texts_erased", "Texts of questions reached their end and were erased"

@@ -194,6 +194,7 @@ ELSEWHERE = {
     "limit:more": "tests/departments/calls/test_more.py",
     "limit:alerted": "tests/departments/limits/test_alerts.py",
     "limit:flood_refused": "tests/chatgrid/test_flood.py",
+    "record:push_skipped": "tests/audit/test_push.py",
     "record:key_changed": "tests/audit/test_seals.py",
     "record:month_dropped": "tests/audit/test_retention.py",
     "record:texts_erased": "tests/audit/test_retention.py",

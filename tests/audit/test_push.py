@@ -27,12 +27,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import CommandError, call_command
 
-from audit.push import push
+from audit.events import Event
+from audit.push import NotSkipped, push, skip
 from audit.siem import Target, TargetDown, configured, target_of
 from chatgrid.dev.services.bootstrap import APP
 from chatgrid.dev.services.ports import pick
-from tests.audit.places import Record, new_record
+from tests.audit.places import Record, copy_of, new_record
 from tests.stack import STACK
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -307,6 +309,74 @@ def test_an_event_that_is_never_taken_is_named_and_what_comes_before_it_arrives(
         newest = record.ask("SELECT max(seq) FROM audit_leaf")
         assert [seq for batch in batches for seq in batch] == list(range(number, newest + 1))
         assert len(batches) < 15, "batches grow again"
+
+
+@pytest.fixture
+def stuck(record: Record, certificate: Path) -> Iterator[tuple[Target, int]]:
+    """A target that refuses one event alone, and the number of that event."""
+    number = 3
+    poison = str(record.ask(f"SELECT event_id FROM audit_leaf WHERE seq = {number}"))
+    with picky(certificate, poison) as (port, _):
+        url = f"https://127.0.0.1:{port}/"
+        target = target_of({"name": f"stuck-{port}", "url": url, "ca_file": str(certificate), "format": "json"})
+        assert pushed(record, target) == number - 1
+        yield target, number
+
+
+def test_an_operator_lets_a_target_go_on_without_the_one_event_it_refuses_and_that_is_an_event(
+    record: Record, stuck: tuple[Target, int], tmp_path: Path
+) -> None:
+    target, number = stuck
+    with copy_of(record, tmp_path) as held:
+        with held.as_role(APP) as connection:
+            skip(connection, target.name, number, "its parser cannot read it", "Ivan of IT")
+        assert (state(held, target, "seq"), state(held, target, "problem")) == (number, "")
+        held.seal()
+        newest = held.ask("SELECT max(seq) FROM audit_leaf")
+        assert pushed(held, target) == newest - number, "the rest, and the event of the skipping"
+        row = "details || jsonb_build_object('of', organization_id)"
+        said = held.ask(f"SELECT {row} FROM audit_event WHERE event = '{Event.PUSH_SKIPPED}'")
+        left_out = held.ask(f"SELECT event_id FROM audit_leaf WHERE seq = {number}")
+        assert (said["number"], said["left_out"]) == (number, str(left_out))
+        assert said["of"] == str(held.ask(f"SELECT organization_id FROM audit_event WHERE id = '{left_out}'"))
+        assert said["reason"] == "its parser cannot read it"
+        assert "400 Bad Request" in said["problem"]
+        assert held.verify().faults == []
+
+
+@pytest.mark.parametrize(("off", "words"), [(-1, "waits at event number 3, not at 2"), (1, "not at 4")])
+def test_no_other_event_can_be_left_out(record: Record, stuck: tuple[Target, int], off: int, words: str) -> None:
+    target, number = stuck
+    with record.as_role(APP) as connection, pytest.raises(NotSkipped, match=words):
+        skip(connection, target.name, number + off, "why not", "operator")
+    assert state(record, target, "seq") == number - 1
+
+
+def test_nothing_is_left_out_of_a_target_that_takes_all_or_is_away_or_is_pushed_to(
+    record: Record, stuck: tuple[Target, int]
+) -> None:
+    target, number = stuck
+    with record.as_role(APP) as connection, record.as_role(APP) as other:
+        with pytest.raises(NotSkipped, match="refuses nothing"):
+            skip(connection, "never-tried", 1, "why not", "operator")
+        other.execute("SELECT pg_advisory_lock(hashtext('chatgrid push ' || %s))", [target.name])
+        with pytest.raises(NotSkipped, match="right now"):
+            skip(connection, target.name, number, "why not", "operator")
+        other.execute("SELECT pg_advisory_unlock_all()")
+        other.execute("UPDATE audit_push_state SET problem = 'no answer' WHERE target = %s", [target.name])
+        with pytest.raises(NotSkipped, match="takes nothing at all, whatever the event: no answer"):
+            skip(connection, target.name, number, "why not", "operator")
+    assert state(record, target, "seq") == number - 1
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [({}, "Say why with --reason"), ({"reason": "x", "target": "soc2"}, "Name the target with --target: soc")],
+)
+def test_the_command_asks_for_a_target_and_a_reason(settings: Any, given: dict[str, str], words: str) -> None:
+    settings.AUDIT_SIEM = [{"name": "soc", "url": "https://siem.example/"}]
+    with pytest.raises(CommandError, match=words):
+        call_command("push_record", skip=1, **{"target": "soc", **given})
 
 
 @contextmanager

@@ -126,6 +126,17 @@ async def test_a_siem_that_takes_nothing_is_said_with_its_reason_and_only_to_who
     assert [(each.holds, words in each.text) for each in found] == [(False, True), (True, False)]
 
 
+async def test_an_event_that_a_siem_refuses_is_named_with_what_to_do(company: Company, settings: Any) -> None:
+    name = f"soc-{company.organization.slug}"
+    settings.AUDIT_SIEM = [{"name": name, "url": "https://siem.example/"}]
+    await asealed()
+    words = "it answered 400 Bad Request, for event number 7 alone"
+    await PushState.objects.acreate(target=name, seq=6, failures=3, problem=words)
+    page = (await (await signed_in(company.ada)).get(SEALS)).content.decode()
+    assert f"{words}. What comes after it waits." in page
+    assert f"manage.py push_record --skip 7 --target {name} --reason" in page
+
+
 def test_it_waits_in_a_queue_of_its_own() -> None:
     assert ROUTES["audit.tasks.verify_record"]["queue"] == Queue.RECORD
 
