@@ -12,16 +12,16 @@ Rules:
 from __future__ import annotations
 
 import base64
-import binascii
+import math
+import struct
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-import numpy
 import orjson
 from django.conf import settings
-from numpy.typing import NDArray
 from openai import AsyncOpenAI
 
 from audit.events import Outcome
@@ -166,23 +166,32 @@ def _result(hold: Hold, model: CatalogueModel, reply: dict[str, Any] | None) -> 
 def _vectors(reply: dict[str, Any], expected: int, dimensions: int) -> list[Vector]:
     try:
         rows = sorted(reply["data"], key=lambda row: row["index"])
-        vectors = numpy.stack([_numbers(row["embedding"]) for row in rows])
-    except (KeyError, TypeError, ValueError, binascii.Error):
+        vectors = [_unit(_numbers(row["embedding"])) for row in rows]
+    except (KeyError, TypeError, ValueError, struct.error):
         raise _unreadable() from None
     in_order = [row["index"] for row in rows] == list(range(expected))
-    if not in_order or vectors.shape != (expected, dimensions) or not numpy.isfinite(vectors).all():
+    if not in_order or any(len(vector) != dimensions for vector in vectors):
         raise _unreadable()
-    # OpenAI's are normalised, a compatible server's may not be
-    lengths = numpy.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: list[Vector] = (vectors / numpy.where(lengths == 0, 1, lengths)).tolist()
-    return unit
+    return vectors
 
 
-def _numbers(embedding: Any) -> NDArray[numpy.float32]:
+def _numbers(embedding: Any) -> Sequence[float]:
     """A vector as the provider sent it: base64 of little-endian 32-bit floats, or plain numbers."""
     if isinstance(embedding, str):
-        return numpy.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4")
-    return numpy.asarray(embedding, dtype=numpy.float32)
+        packed = base64.b64decode(embedding, validate=True)
+        return struct.unpack(f"<{len(packed) // 4}f", packed)
+    return array("f", embedding)
+
+
+def _unit(numbers: Sequence[float]) -> Vector:
+    """The vector made one long: OpenAI's are, a compatible server's may not be. Raises ValueError for one without end.
+
+    Without numpy, which would take 10 MB of every web process for a handful of vectors.
+    """
+    length = math.hypot(*numbers)
+    if not math.isfinite(length):
+        raise ValueError("not a vector")
+    return [number / (length or 1.0) for number in numbers]
 
 
 def _unreadable() -> CallFailed:

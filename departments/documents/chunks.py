@@ -16,11 +16,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-
-from semantic_text_splitter import TextSplitter
+from typing import TYPE_CHECKING
 
 from departments.calls.tokens import count_tokens
 from departments.documents.extracted import Block, Extracted, Locator
+
+if TYPE_CHECKING:
+    from semantic_text_splitter import TextSplitter
 
 ENCODING = "cl100k"
 ENOUGH = 5 / 8
@@ -76,7 +78,7 @@ def _without_covered_headings(blocks: Iterable[Block]) -> Iterator[Block]:
 
 def _fitting(blocks: Iterable[Block], max_tokens: int, overlap: int) -> Iterator[Passage]:
     """Every block as one passage, or as several if it is too long."""
-    splitter = TextSplitter.from_callback(count, max_tokens, overlap)
+    splitter = _splitter(max_tokens, overlap)
     for block in blocks:
         tokens = count(block.text)
         if tokens <= max_tokens:
@@ -91,8 +93,14 @@ def _row_parts(row: str, max_tokens: int) -> list[str]:
     label, _, rest = row.partition("; ")
     room = max_tokens - count(f"{label}; ") - 1
     if not rest or count(label) > min(LONGEST_ROW_LABEL, max_tokens // 4):
-        return TextSplitter.from_callback(count, max_tokens).chunks(row)
-    return [f"{label}; {part}" for part in TextSplitter.from_callback(count, room).chunks(rest)]
+        return _splitter(max_tokens).chunks(row)
+    return [f"{label}; {part}" for part in _splitter(room).chunks(rest)]
+
+
+def _splitter(max_tokens: int, overlap: int = 0) -> TextSplitter:
+    from semantic_text_splitter import TextSplitter  # late: pages import this module, and only workers cut
+
+    return TextSplitter.from_callback(count, max_tokens, overlap)
 
 
 def _merged(pieces: Iterable[Passage], max_tokens: int) -> Iterator[Passage]:

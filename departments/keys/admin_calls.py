@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import openai
 from openai import OpenAI
-from openai.resources.admin.organization.organization import Organization as OrganizationResource
 
 from departments.keys.admin_errors import AdminApiError, AdminMissing, AdminUnreadable, admin_error
+
+if TYPE_CHECKING:
+    # the SDK loads these 7 MB at the first call of the Admin API; most web processes never make one
+    from openai.resources.admin.organization.organization import Organization as OrganizationResource
 
 PAGE = 100
 

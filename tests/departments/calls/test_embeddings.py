@@ -173,6 +173,8 @@ USAGE = {"prompt_tokens": 2, "total_tokens": 2}
         {"data": [row(), row(1, "not base64!")], "usage": USAGE},
         {"data": [row(), row(1, PACKED_WRONG)], "usage": USAGE},
         {"data": [row(), row(1, NOT_A_NUMBER)], "usage": USAGE},
+        {"data": [row(), row(1, (1e300,) * DIMENSIONS)], "usage": USAGE},
+        {"data": [row(), row(1, ("1",) * DIMENSIONS)], "usage": USAGE},
         {"data": [row(), row(1, None)], "usage": USAGE},
         {"data": [row(), row("1")], "usage": USAGE},
         {"data": [row(), {"embedding": []}], "usage": USAGE},
