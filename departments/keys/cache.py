@@ -14,16 +14,12 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any
 from weakref import WeakKeyDictionary
-
-from asgiref.sync import async_to_sync
 
 from departments.keys.vaults.base import SecretMissing, Vault, VaultUnavailable, Version
 
@@ -33,7 +29,7 @@ RETRY_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
-OnRead = Callable[[str, Version], Awaitable[None] | None]
+OnRead = Callable[[str, Version], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +50,8 @@ class _Ticket:
 
 
 class SecretCache:
-    """One per process. `clock` gives seconds that never go back.
-
-    `on_read(name, version)` may be a coroutine function (awaited in the caller's event loop) or a plain function (run
-    in the thread that serves blocking callers, or in a worker thread; it closes what it opens there).
+    """One per process. `on_read(name, version)` is awaited in the caller's event loop; `clock` gives seconds that never
+    go back.
     """
 
     def __init__(self, vault: Vault, on_read: OnRead, clock: Callable[[], float] = time.monotonic) -> None:
@@ -67,7 +61,6 @@ class SecretCache:
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry] = {}
         self._forgotten: dict[str, int] = {}
-        self._turns: dict[str, threading.Lock] = {}
         self._flights: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Ticket, asyncio.Task[Version]]]
         self._flights = WeakKeyDictionary()
 
@@ -78,15 +71,6 @@ class SecretCache:
             return entry.version
         # Shielded: others wait for the same read, and one closed tab must not end it for them.
         return await asyncio.shield(self._flight(self._ticket(name, epoch)))
-
-    def get_blocking(self, name: str, epoch: int) -> Version:
-        """As `get`, for threads without an event loop; threads that miss together read once."""
-        entry = self._fresh(name, epoch)
-        if entry is not None:
-            return entry.version
-        with self._turn(name):
-            entry = self._fresh(name, epoch)
-            return entry.version if entry is not None else self._load_blocking(self._ticket(name, epoch))
 
     def forget(self, name: str) -> None:
         """Drop the value, and the result of every read under way. For a key the provider has refused."""
@@ -107,10 +91,6 @@ class SecretCache:
         with self._lock:
             return _Ticket(name, epoch, self._forgotten.get(name, 0))
 
-    def _turn(self, name: str) -> threading.Lock:
-        with self._lock:
-            return self._turns.setdefault(name, threading.Lock())
-
     def _flight(self, ticket: _Ticket) -> asyncio.Task[Version]:
         loop = asyncio.get_running_loop()
         with self._lock:
@@ -130,33 +110,9 @@ class SecretCache:
         except SecretMissing:
             self.forget(ticket.name)
             raise
-        await self._report(ticket.name, version)
+        await self._on_read(ticket.name, version)
         self._keep(ticket, version)
         return version
-
-    def _load_blocking(self, ticket: _Ticket) -> Version:
-        try:
-            version = self._vault.get_current(ticket.name)
-        except VaultUnavailable as error:
-            return self._stale(ticket, error)
-        except SecretMissing:
-            self.forget(ticket.name)
-            raise
-        self._report_blocking(ticket.name, version)
-        self._keep(ticket, version)
-        return version
-
-    async def _report(self, name: str, version: Version) -> None:
-        if inspect.iscoroutinefunction(self._on_read):
-            await self._on_read(name, version)
-        else:
-            await asyncio.to_thread(self._on_read, name, version)
-
-    def _report_blocking(self, name: str, version: Version) -> None:
-        report: Callable[..., Any] = self._on_read
-        if inspect.iscoroutinefunction(report):
-            report = async_to_sync(report)
-        report(name, version)
 
     def _keep(self, ticket: _Ticket, version: Version) -> None:
         now = self._clock()

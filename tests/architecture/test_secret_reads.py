@@ -12,7 +12,7 @@ OF_ANOTHER_KIND = {"store", "self"}  # a document's version, and a vault's own m
 
 # function -> why it writes no event of its own
 EXCEPTIONS = {
-    "departments/keys/cache.py::_load_blocking": "the hook `on_read` writes it before anybody gets the value",
+    "departments/keys/cache.py::_load": "the hook `on_read` writes it before anybody gets the value",
     "departments/documents/password_rotation.py::_credential": "each step that asks for it records the read",
     "departments/documents/password_rotation.py::_require": "each step that asks for it records the read",
     "departments/keys/sealing.py::promote": "gives back what `current_signer` records",
@@ -32,9 +32,13 @@ def reading_functions() -> Iterator[tuple[str, bool]]:
 
 
 def _is_read(node: ast.AST) -> bool:
-    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr not in READS:
+    """A call of a reading method, or handing one to a thread that calls it."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
         return False
-    return not (isinstance(node.func.value, ast.Name) and node.func.value.id in OF_ANOTHER_KIND)
+    called = node.args[0] if node.func.attr == "to_thread" else node.func
+    if not isinstance(called, ast.Attribute) or called.attr not in READS:
+        return False
+    return not (isinstance(called.value, ast.Name) and called.value.id in OF_ANOTHER_KIND)
 
 
 def _is_record(node: ast.AST) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -70,9 +69,6 @@ class Reports:
 
     async def record(self, name: str, version: Version) -> None:
         await asyncio.sleep(0)
-        self.record_now(name, version)
-
-    def record_now(self, name: str, version: Version) -> None:
         if self.is_down:
             raise ConnectionError("the audit log cannot be written")
         self.seen.append((name, version.value.reveal()))
@@ -97,20 +93,17 @@ def reports() -> Reports:
     return Reports()
 
 
-@pytest.fixture(params=["async report", "plain report"])
-def cache(request: pytest.FixtureRequest, vault: SlowVault, reports: Reports, clock: Clock) -> SecretCache:
-    report = reports.record if request.param == "async report" else reports.record_now
-    return SecretCache(vault, report, clock)
+@pytest.fixture
+def cache(vault: SlowVault, reports: Reports, clock: Clock) -> SecretCache:
+    return SecretCache(vault, reports.record, clock)
 
 
-@pytest.fixture(params=["async", "blocking"])
-def get(request: pytest.FixtureRequest, cache: SecretCache) -> Callable[..., str]:
-    """Reads through either flavour; the value in clear."""
+@pytest.fixture
+def get(cache: SecretCache) -> Callable[..., str]:
+    """Reads in an event loop of its own; the value in clear."""
 
     def read(name: str = NAME, epoch: int = 1) -> str:
-        if request.param == "async":
-            return asyncio.run(cache.get(name, epoch)).value.reveal()
-        return cache.get_blocking(name, epoch).value.reveal()
+        return asyncio.run(cache.get(name, epoch)).value.reveal()
 
     return read
 
@@ -152,12 +145,6 @@ def test_forgetting_reads_at_once(get, cache: SecretCache, vault: SlowVault) -> 
     cache.forget(NAME)
     assert get() == "second"
     cache.forget("chatgrid/test/never/read")
-
-
-def test_both_flavours_share_what_was_read(cache: SecretCache, vault: SlowVault) -> None:
-    cache.get_blocking(NAME, 1)
-    assert asyncio.run(cache.get(NAME, 1)) is cache.get_blocking(NAME, 1)
-    assert vault.reads == [NAME]
 
 
 def test_an_unreported_read_hands_nothing_out_and_keeps_nothing(get, vault: SlowVault, reports: Reports) -> None:
@@ -230,13 +217,13 @@ def test_a_deleted_secret_is_not_bridged(get, vault: SlowVault, clock: Clock) ->
 def test_values_leave_memory_with_the_next_read_after_their_time(
     vault: SlowVault, reports: Reports, clock: Clock
 ) -> None:
-    cache = SecretCache(vault, reports.record_now, clock)
+    cache = SecretCache(vault, reports.record, clock)
     values = {NAME: uuid.uuid4().hex, OTHER: uuid.uuid4().hex}
     for name, value in values.items():
         vault.rotate(name, value)
-    cache.get_blocking(NAME, 1)
+    asyncio.run(cache.get(NAME, 1))
     clock.now += STALE_SECONDS
-    cache.get_blocking(OTHER, 1)
+    asyncio.run(cache.get(OTHER, 1))
     gc.collect()
     held = {thing.value.reveal() for thing in gc.get_objects() if type(thing) is Version}
     assert held & set(values.values()) == {values[OTHER]}
@@ -344,18 +331,6 @@ async def test_an_old_read_that_came_late_does_not_bridge_a_new_epoch(cache: Sec
     new_door.set()
     with pytest.raises(VaultUnavailable):
         await late
-
-
-def test_threads_that_miss_together_read_once(cache: SecretCache, vault: SlowVault, reports: Reports) -> None:
-    vault.door.clear()
-    with ThreadPoolExecutor(8) as pool:
-        waiting = [pool.submit(cache.get_blocking, NAME, 1) for _ in range(8)]
-        while not vault.reads:
-            time.sleep(0.002)
-        vault.door.set()
-        assert len({id(future.result(10)) for future in waiting}) == 1
-    assert vault.reads == [NAME]
-    assert len(reports.seen) == 1
 
 
 def test_one_loop_after_the_other_may_use_the_same_cache(cache: SecretCache, vault: SlowVault, clock: Clock) -> None:

@@ -25,7 +25,7 @@ from departments.keys.cache import SecretCache
 from departments.keys.rotation import By
 from departments.keys.rotation_models import Rotation
 from departments.keys.rotation_subjects import admin_key_of, store_password_of
-from departments.keys.vaults import Vault
+from departments.keys.vaults import Vault, Version
 from departments.keys.vaults.names import inbox_name
 from tests.company import Company, give_key, make_key
 from tests.departments.keys.rotating import Clock, MemoryProvider, Stage
@@ -114,17 +114,20 @@ def here(name: str) -> str:
 # -- what the code does in each role
 
 
+async def unrecorded(name: str, version: Version) -> None:
+    """In place of the record, which needs nothing of the secret manager."""
+
+
 def web(stage: Stage, company: Company) -> None:
     """Answers a question, and takes a pasted key."""
-    cache = SecretCache(stage.vault, lambda name, version: None)
-    asyncio.run(cache.get(stage.name, 1))
+    asyncio.run(SecretCache(stage.vault, unrecorded).get(stage.name, 1))
     rotating.start_pasted(stage.department, make_key(), By(company.ivan.pk, "Ivan"))
     rotating.start_pasted(admin_key_of(company.organization), make_admin_key(), By(company.ivan.pk, "Ivan"))
 
 
 def worker(stage: Stage, company: Company) -> None:
     """Embeds a document."""
-    SecretCache(stage.vault, lambda name, version: None).get_blocking(stage.name, 1)
+    asyncio.run(SecretCache(stage.vault, unrecorded).get(stage.name, 1))
 
 
 def rotator(stage: Stage, company: Company) -> None:
