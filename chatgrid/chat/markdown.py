@@ -71,7 +71,7 @@ _CLASSES = {
 }
 _SANITISER = nh3.Cleaner(
     tags=_TAGS,
-    attributes={"a": {"href"}, "ol": {"start"}},
+    attributes={"a": {"href"}, "ol": {"start"}, "*": set()},  # else `title` and `lang` may stand on every element
     allowed_classes=_CLASSES,
     url_schemes={"https", "mailto"},
     link_rel="noopener noreferrer nofollow",

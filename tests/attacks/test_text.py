@@ -278,8 +278,27 @@ async def test_r24_an_address_that_fills_in_what_no_field_holds_opens_an_empty_f
         names = ["nobody", *(field.name for field in admin.model._meta.get_fields())]
         for value in ("../..", "-1", "9" * 30, "2026-02-30", "\x00"):
             asked = urlencode(dict.fromkeys(names, value))
-            status, _ = await send(ivan, "get", f"/admin/{page.replace('_', '/', 1)}/add/?{asked}")
-            assert status < 500, (page, value)
+            address = f"/admin/{page.replace('_', '/', 1)}/add/"
+            assert (await send(ivan, "get", f"{address}?{asked}"))[0] < 500, (page, value)
+            assert (await send(ivan, "post", address, dict.fromkeys(names, value)))[0] < 500, (page, value)
+
+
+async def test_r24_a_row_that_is_none_is_no_choice_in_a_list(shared: Loot) -> None:
+    ivan = await signed_in(shared.company.ivan)
+    tried = 0
+    for page, admin in PAGES.items():
+        if not admin.actions:
+            continue
+        for chosen in ("-1", "9" * 25, "'", "\x00", "[]", "\u202e"):
+            sent = {"action": _name_of(admin.actions[0]), "_selected_action": chosen, "index": "0"}
+            status, _ = await send(ivan, "post", f"/admin/{page.replace('_', '/', 1)}/", sent)
+            assert status == 400, (page, chosen)
+            tried += 1
+    assert tried
+
+
+def _name_of(action: Any) -> str:
+    return action if isinstance(action, str) else str(action.__name__)
 
 
 TEMPLATES = ["{{ 1234*5678 }}", "{% debug %}", "{{ settings.SECRET_KEY }}", "${CHATGRID_SECRET_KEY}", "$HOME", "%(x)s",

@@ -56,6 +56,21 @@ def test_an_answer_that_streams_runs_and_loads_nothing_at_any_moment(
     for shape in (lambda text: [text], lambda text: [text[at : at + 3] for at in range(0, len(text), 3)]):
         ask(page, provider, key, shape, "\n\n".join(HOSTILE))
         assert wrongs_here(visitor) == [], "a streamed answer"
+    ask(page, provider, key, lambda text: [text], "[\u202ehttps://bank.example/](https://evil.example/)")
+    assert page.evaluate(READ_FROM_LEFT) == "(evil.example)", "an override before a host turned it round"
+
+
+# the letters of the last host that stands behind a link, in the order in which they are drawn
+READ_FROM_LEFT = """() => {
+  const text = [...document.querySelectorAll(".link-host")].at(-1).firstChild;
+  const letters = [...text.data].map((letter, at) => {
+    const range = document.createRange();
+    range.setStart(text, at);
+    range.setEnd(text, at + 1);
+    return [range.getBoundingClientRect().left, letter];
+  });
+  return letters.sort((one, other) => one[0] - other[0]).map(([, letter]) => letter).join("");
+}"""
 
 
 def ask(page: Page, provider: Provider, key: Any, shape: Callable[[str], list[str]], answer: str) -> None:

@@ -9,14 +9,16 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import ShowFacets
 from django.contrib.admin.utils import unquote
-from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.contrib.admin.widgets import AutocompleteSelect, RelatedFieldWidgetWrapper
+from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Field, Model, QuerySet
 from django.forms import BaseModelFormSet
@@ -65,6 +67,14 @@ class ConsoleForm(AnyModelForm):
         return excluded - {"organization"}
 
 
+class ScopedSelect(AutocompleteSelect):
+    """Django's field that looks people up; a value that no id can be is no choice, and Django's would break on it."""
+
+    def optgroups(self, name: str, value: Sequence[Any], attrs: Any = None) -> Any:
+        target = self.field.target_field
+        return super().optgroups(name, [each for each in value if not each or _could_hold(target, each)], attrs)
+
+
 class Scoped:
     """Rights and choices, shared by pages and the lists inside them."""
 
@@ -88,6 +98,11 @@ class Scoped:
         if rows is None:
             rows = db_field.remote_field.model._default_manager.all()
         return visible(rows, viewer_of(request))
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name in self.get_autocomplete_fields(request):  # type: ignore[attr-defined]
+            kwargs.setdefault("widget", ScopedSelect(db_field, self.admin_site))  # type: ignore[attr-defined]
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)  # type: ignore[misc]
 
     def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         formfield = super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]
@@ -137,11 +152,11 @@ class ConsoleAdmin(Scoped, AnyModelAdmin):
             raise Http404
         return found
 
-    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """What an address fills into an empty form, as far as the fields could hold it."""
-        asked = super().get_changeform_initial_data(request)
-        fields = {field.name: field for field in self.opts.fields}
-        return {name: value for name, value in asked.items() if name in fields and _could_hold(fields[name], value)}
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *more: Any) -> Any:
+        """What is chosen are ids; anything else was not sent by a page of ours."""
+        if not all(_could_hold(self.opts.pk, each) for each in request.POST.getlist(ACTION_CHECKBOX_NAME)):
+            raise BadRequest("What was chosen are no rows of this list.")
+        return super().response_action(request, queryset, *more)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change, **kwargs)

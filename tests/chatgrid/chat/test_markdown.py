@@ -77,6 +77,8 @@ HOSTILE = [
     '`</code><img src=x onerror=alert(1)>`',
     '| a |\n|---|\n| <img src=x onerror=alert(1)> |',
     '<a class="citation" href="#source-1">1</a>',
+    '[x](https://evil.example "https://bank.example is where this goes")',
+    "![x](https://evil.example/p.png 'title')",
 ]  # fmt: skip
 
 
