@@ -24,12 +24,12 @@ from audit.events import Event
 from audit.writer import arecord
 from chatgrid.documents.common import department_of, with_store
 from chatgrid.documents.present import heading_of
+from chatgrid.documents.threshold import threshold_of
 from chatgrid.flood import shield
 from departments.access import NotFound
 from departments.calls.caller import CallEndedEarly, Caller
 from departments.calls.models import CatalogueModel
 from departments.documents import generations, golden
-from departments.documents.confidence import ENOUGH, LEAST, is_measured
 from departments.documents.events import search_entry
 from departments.documents.generations import NotNow, Shadow
 from departments.documents.golden import GoldenQuestion, GoldenResult, GoldenRun
@@ -266,9 +266,8 @@ def _page(
         "result": result,
         "found": [_shown(found) for found in result.passages] if result else [],
         "percent": round(100 * result.probability) if result else 0,
-        "enough": round(100 * ENOUGH),
-        "least": round(100 * LEAST),
-        "is_measured": is_measured(recipe.model),
+        "threshold": threshold_of(recipe.model, ((each.question, each.result) for each in shown.questions)),
+        "chosen_model": settings.EMBEDDING_MODEL if recipe.model != settings.EMBEDDING_MODEL else "",
         "chart_height": CHART_HEIGHT,
         "bar_width": BAR,
     }

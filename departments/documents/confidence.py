@@ -83,6 +83,11 @@ def calibration_of(model: str) -> Calibration:
     return CALIBRATIONS.get(model, UNMEASURED)
 
 
+def is_own(model: str) -> bool:
+    """Whether the confidence for this model rests on the setting, which is a customer's own measurement."""
+    return model in settings.SEARCH_CALIBRATION
+
+
 def is_measured(model: str) -> bool:
     """Whether the confidence for this model rests on a measurement."""
     return calibration_of(model) is not UNMEASURED

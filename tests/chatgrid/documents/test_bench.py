@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from django.test import AsyncClient
 from django.urls import reverse
 
@@ -78,6 +79,45 @@ async def test_a_question_is_kept_measured_drawn_and_removed(company: Company, a
     assert QUESTION not in await send(admin, "forget", [kept[0].id])
     asked, added, removed = Event.SEARCH_GOLDEN_ASKED, Event.SEARCH_GOLDEN_ADDED, Event.SEARCH_GOLDEN_REMOVED
     assert written(company) == [Event.SEARCH_TESTED, added, added, asked, removed]
+
+
+async def test_the_threshold_is_explained_with_what_it_did_to_the_golden_questions(admin: AsyncClient) -> None:
+    before = await page(admin)
+    assert "From 28 % the search is confident. Below 10 % the assistant gets no passages." in before
+    assert "Your golden questions, as last asked" not in before
+    html = await send(admin, "try", question=QUESTION)
+    await send(admin, "keep", **first_passage(html))
+    await send(admin, "keep", question="What is the boiling point of tungsten?")
+    await send(admin, "keep", question=QUESTION.replace("How many", "So how many"))  # which is answered, in truth
+    after = await send(admin, "measure")
+    assert "Answered here: 1</dt><dd>1 confident, 0 read in doubt, 0 turned away" in after
+    assert "Answered nowhere here: 2</dt><dd>1 said to have no match, 1 taken for confident" in after
+
+
+@pytest.mark.parametrize(
+    ("model", "curves", "says"),
+    [
+        ("somebodys-model", {}, "Nobody has measured somebodys-model yet"),
+        ("somebodys-model", {"somebodys-model": (9.0, 4.0, -5.0)}, "is counted as this company has measured it"),
+        ("all-MiniLM-L6-v2", {}, "was measured on labelled questions"),
+    ],
+)
+async def test_the_threshold_says_what_it_rests_on(
+    company: Company, admin: AsyncClient, settings: LazySettings, model: str, curves: dict[str, Any], says: str
+) -> None:
+    settings.SIMULATED, settings.SEARCH_CALIBRATION = False, curves
+    await execute(company.hr, "UPDATE corpus SET model = %s", model)
+    assert says in await page(admin)
+
+
+async def test_a_department_that_goes_on_with_an_older_model_is_told_so(
+    admin: AsyncClient, settings: LazySettings
+) -> None:
+    assert "IT has chosen" not in await page(admin)
+    settings.EMBEDDING_MODEL = "text-embedding-3-large"
+    html = await page(admin)
+    assert "IT has chosen text-embedding-3-large for new departments" in html
+    assert "Embed everything anew" in html
 
 
 async def test_a_question_that_is_kept_twice_is_one_with_the_passage_named_last(
