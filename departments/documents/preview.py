@@ -13,9 +13,12 @@ import asyncio
 import base64
 import binascii
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID
+
+from django.conf import settings
 
 from departments.documents import statements
 from departments.documents.extract import run_child
@@ -62,13 +65,28 @@ async def _passages_on(store: Store, version_id: UUID, number: int, generation: 
 
 def _draw(key: str, number: int, passages: list[tuple[int, str]], marked: int | None) -> bytes:
     with local_copy(key) as path:
-        return draw(path, number, passages, marked)
+        return draw(path, number, passages, marked, ocr_languages=settings.OCR_LANGUAGES)
 
 
-def draw(path: Path, number: int, passages: list[tuple[int, str]], marked: int | None = None) -> bytes:
+def draw(
+    path: Path,
+    number: int,
+    passages: list[tuple[int, str]],
+    marked: int | None = None,
+    *,
+    ocr_languages: str = "eng",
+) -> bytes:
     """The picture of one page of the file at `path`. Raises ExtractionFailed."""
     passages = sorted(passages, key=lambda each: each[0] != marked)  # what a citation leads to is never left out
-    job = {"limits": LIMITS.to_json(), "page": number, "wide": PIXELS_WIDE, "passages": passages, "marked": marked}
+    job = {
+        "limits": LIMITS.to_json(),
+        "page": number,
+        "wide": PIXELS_WIDE,
+        "passages": passages,
+        "marked": marked,
+        "tesseract": shutil.which("tesseract"),
+        "languages": ocr_languages,
+    }
     while len(json.dumps(job).encode()) > LONGEST_JOB:
         passages.pop()
     with path.open("rb") as file:

@@ -1,8 +1,8 @@
 """The child process that draws one page: `python -m departments.documents.preview_child JOB`, by preview.py only.
 
 The file is standard input; JOB is JSON: limits, page (from 1), wide (pixels), passages (ordinal and text), marked (an
-ordinal or null). The answer is one JSON object on standard output: {"png": base64}. The same limits and refusals hold
-as in extract_child.py.
+ordinal or null), the path of tesseract or null, its languages. The answer is one JSON object on standard output:
+{"png": base64}. The same limits and refusals hold as in extract_child.py.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main(job: str) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     fields = json.loads(job)
     set_limits(Limits.from_json(fields["limits"]))
-    refuse_ways_out(None)
+    refuse_ways_out(fields["tesseract"])
     message = json.dumps({"png": base64.b64encode(_draw(fields)).decode()}).encode()
     with os.fdopen(answer, "wb") as pipe:
         pipe.write(message)
@@ -39,12 +39,14 @@ def _draw(fields: dict[str, Any]) -> bytes:
     # imported late: the libraries are to load under the limits
     import pypdfium2
 
+    from departments.documents.extractors.ocr import Tesseract
     from departments.documents.extractors.pdf_lines import load_page
     from departments.documents.extractors.pdf_places import places_of
 
     with os.fdopen(0, "rb") as file:
         page, _ = load_page(pypdfium2.PdfDocument(file), fields["page"] - 1)
-        areas = places_of(page, fields["passages"])
+        tesseract = Tesseract(fields["tesseract"], fields["languages"]) if fields["tesseract"] else None
+        areas = places_of(page, fields["passages"], tesseract)
         width, height = page.get_size()
         # a page that is a thin strip must not become a picture of a million lines
         scale = min(fields["wide"] / max(1.0, width), 2 * fields["wide"] / max(1.0, height))

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 import statistics
-import subprocess
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ import pypdfium2.raw as pdfium
 
 from departments.documents.extracted import Block, ExtractionFailed, Locator, Reason
 from departments.documents.extractors.draft import Draft, Headings, Options, check_pages, too_large
+from departments.documents.extractors.ocr import Tesseract
 from departments.documents.extractors.pdf_lines import Line, from_the_top, load_page, visible_lines
 from departments.documents.extractors.pdf_tables import Part, parts
 from departments.documents.extractors.tables import describe_rows
@@ -32,8 +32,6 @@ from departments.documents.extractors.text import LIST_ITEM
 HEADING_GROWTH = 1.15
 LONGEST_HEADING = 150
 HEADING_LEVELS = 3
-OCR_SCALE = 200 / 72
-OCR_PIXELS = 12_000_000
 NO_OCR = (
     "The pages are pictures without text, and text recognition (tesseract) is not installed here. "
     "Run text recognition (OCR) on the file and upload that, or ask IT to install it."
@@ -101,24 +99,12 @@ def _read_page(document: Any, index: int, options: Options) -> Page:
 def _recognise(page: Any, options: Options) -> list[Line]:
     """Lines that tesseract sees, as boxes without height that stand one below the other, so that no line looks large.
 
-    Its own errors mean no text; the time limit is that of the child.
+    The time limit is that of the child.
     """
     if options.tesseract is None:
         return []
-    command = [options.tesseract, "stdin", "stdout", "-l", options.languages]
-    done = subprocess.run(command, input=_as_pgm(page), capture_output=True, check=False)
-    lines = done.stdout.decode("utf-8", "replace").splitlines() if done.returncode == 0 else []
-    return [Line(line.strip(), 0, 0, -row, -row) for row, line in enumerate(lines) if line.strip()]
-
-
-def _as_pgm(page: Any) -> bytes:
-    """The page in shades of grey, in the simplest picture format there is; a huge page is drawn at a smaller scale."""
-    width, height = page.get_size()
-    scale = min(OCR_SCALE, (OCR_PIXELS / max(1.0, width * height)) ** 0.5)
-    bitmap = page.render(scale=scale, grayscale=True)
-    buffer = bytes(bitmap.buffer)
-    rows = (buffer[row * bitmap.stride : row * bitmap.stride + bitmap.width] for row in range(bitmap.height))
-    return b"P5 %d %d 255\n" % (bitmap.width, bitmap.height) + b"".join(rows)
+    lines = Tesseract(options.tesseract, options.languages).lines(page)
+    return [Line(line, 0, 0, -row, -row) for row, line in enumerate(lines)]
 
 
 def _report_pictures(pages: list[Page], draft: Draft, options: Options) -> None:

@@ -4,7 +4,8 @@ Rules
 - A passage is found by its letters in their order, else by the lines and cells of the page that are part of it: rows
   of a table and columns were put in another order when they were read.
 - Only letters and digits are compared: spaces, hyphens and line ends differ between a page and its passages.
-- What is not found, such as text that was recognised on a scan, has no place.
+- On a page that is a picture, passages are found among the words that tesseract sees there, as when it was read.
+- What is not found has no place.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from departments.documents.extracted import DEFAULT_LIMITS
+from departments.documents.extractors.ocr import Tesseract
 from departments.documents.extractors.pdf_lines import Box, Cell, Line, letters_of, visible_lines
 
 ENDS = 48  # letters by which the beginning and the end of a passage are found
@@ -41,7 +43,9 @@ class _Piece:
     row: int
 
 
-def places_of(page: Any, passages: Iterable[tuple[int, str]]) -> list[tuple[int, Area]]:
+def places_of(
+    page: Any, passages: Iterable[tuple[int, str]], tesseract: Tesseract | None = None
+) -> list[tuple[int, Area]]:
     """Each passage (ordinal and text) that is found on the page, with its area. The page stays turned as it was."""
     shown = page.get_rotation()
     try:
@@ -51,6 +55,20 @@ def places_of(page: Any, passages: Iterable[tuple[int, str]]) -> list[tuple[int,
         turns, size = (shown - page.get_rotation()) // 90 % 4, page.get_size()
     finally:
         page.set_rotation(shown)
+    if not pieces and tesseract is not None:
+        turns, size = 0, page.get_size()
+        owners = [(plain, box) for word, box in tesseract.words(page) for plain in _plain(word)]
+    return _found(owners, pieces, passages, size, turns)
+
+
+def _found(
+    owners: Sequence[tuple[str, Box | None]],
+    pieces: Sequence[_Piece],
+    passages: Iterable[tuple[int, str]],
+    size: tuple[float, float],
+    turns: int,
+) -> list[tuple[int, Area]]:
+    """Each passage among the letters of a page in their order, or among its lines and cells."""
     whole, found, after = "".join(plain for plain, _ in owners), list[tuple[int, Area]](), 0
     for ordinal, passage in passages:
         wanted = _plain(passage)

@@ -9,6 +9,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pypdfium2
 import pytest
 from django.urls import reverse
 from fpdf import FPDF
@@ -27,7 +29,7 @@ from tests.departments.documents import files
 from tests.departments.documents.shelf import LEAVE, add, execute, ready, version_of
 from tests.provider import Provider
 
-INK = (11, 107, 91)
+INK, MARK = (11, 107, 91), (176, 80, 0)
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def test_a_passage_is_outlined_where_it_stands_on_its_page(tmp_path: Path) -> No
 def marks(picture: bytes) -> bool:
     """Whether a cited passage is filled on a picture."""
     colours = Image.open(io.BytesIO(picture)).convert("RGB").getcolors(1 << 20) or []
-    return (176, 80, 0) in {colour for _, colour in colours}
+    return MARK in {colour for _, colour in colours}
 
 
 @pytest.mark.parametrize("content", [files.locked_pdf(), b"%PDF-1.7 and then nothing", b"not a pdf"])
@@ -126,7 +128,7 @@ async def test_a_page_shows_the_passages_of_one_cutting(
         hr, f"INSERT INTO passage (generation, {same}) SELECT 1, {same.replace(', searchable', ', false')} FROM passage"
     )
     asked: list[int] = []
-    monkeypatch.setattr(preview, "draw", lambda path, number, passages, marked: asked.append(len(passages)) or b"")
+    monkeypatch.setattr(preview, "draw", lambda path, number, passages, *_, **__: asked.append(len(passages)) or b"")
     client = await signed_in(company.bob)
     page = reverse("documents:page", args=["hr", version.document_id, version.id, 1])
     for query in ("", "?cut=0", "?cut=1", "?cut=7&mark=x"):
@@ -151,21 +153,48 @@ def test_a_scan_is_read_by_the_real_tesseract(tmp_path: Path) -> None:
     assert "thirty days of leave" in " ".join(block.text for block in text.blocks)
 
 
+@pytest.mark.skipif(shutil.which("tesseract") is None, reason="install tesseract-ocr to see it")
+@pytest.mark.parametrize("on_side", [False, True])
+def test_what_was_recognised_on_a_scan_is_outlined_where_it_stands(tmp_path: Path, on_side: bool) -> None:
+    path = stored(tmp_path, scan("Everybody has thirty days of leave", on_side=on_side))
+    [block] = extract(path, "scan.pdf", Limits()).blocks
+    picture = Image.open(io.BytesIO(preview.draw(path, 1, [(0, block.text)], marked=0))).convert("RGB")
+    rows, columns = np.nonzero((np.asarray(picture) == MARK).all(axis=2))
+    assert len(rows), "nothing is outlined"
+    # the picture is 260 by 76 of 297 by 210 mm from 10 mm on, and the words begin at a twentieth of its width
+    assert columns.min() / picture.width == pytest.approx((10 + 260 * 80 / 1700) / 297, abs=0.02)
+    assert rows.min() / picture.height == pytest.approx((10 + 76 * 190 / 500) / 210, abs=0.03)
+    assert (columns.max() < picture.width * 0.95, rows.max() < picture.height * 0.4) == (True, True)
+
+
+def test_without_tesseract_a_page_of_a_scan_is_drawn_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not marks(preview.draw(stored(tmp_path, scan("Nobody reads this")), 1, [(0, "Nobody reads this")], marked=0))
+
+
 def test_without_tesseract_a_scan_says_plainly_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ExtractionFailed, match=r"tesseract\) is not installed here. Run text recognition"):
         extract(stored(tmp_path, scan("Nobody reads this")), "scan.pdf", Limits())
 
 
-def scan(words: str) -> bytes:
-    """A PDF that is a picture of words."""
+def scan(words: str, *, on_side: bool = False) -> bytes:
+    """A PDF that is a picture of words; with `on_side` the picture lies, on a page that is shown turned."""
     picture = Image.new("RGB", (1700, 500), "white")
     font: Any = ImageFont.load_default(size=72)
     ImageDraw.Draw(picture).text((80, 180), words, fill="black", font=font)
-    paper = FPDF(orientation="landscape")
+    paper = FPDF(orientation="portrait" if on_side else "landscape")
     paper.add_page()
-    paper.image(picture, x=10, y=10, w=260)
-    return bytes(paper.output())
+    if not on_side:
+        paper.image(picture, x=10, y=10, w=260)
+        return bytes(paper.output())
+    paper.image(picture.rotate(90, expand=True), x=10, y=297 - 270, h=260)
+    document, out = pypdfium2.PdfDocument(bytes(paper.output())), io.BytesIO()
+    document[0].set_rotation(90)
+    document.save(out)
+    return out.getvalue()
 
 
 async def test_pages_that_wait_to_be_drawn_hold_up_nobody_else(
