@@ -8,6 +8,7 @@ any other.
 from __future__ import annotations
 
 import calendar
+import json
 import time
 from typing import Any
 
@@ -18,6 +19,7 @@ API_ACTIVITY, AUTHENTICATION, ENTITY_MANAGEMENT, BASE = 6003, 3002, 3004, 0
 CLASSES = {"call": API_ACTIVITY, "account": AUTHENTICATION, "admin": ENTITY_MANAGEMENT}
 ACTIVITIES = {"account:signed_in": 1, "account:signed_out": 2, "account:sign_in_refused": 1, "admin:changed": 3}
 OTHER = 99
+DIGITS = 300
 SUCCESS, FAILURE, UNKNOWN = 1, 2, 0
 INFORMATIONAL, MEDIUM = 1, 3
 GOOD, BAD = {"answered", "stopped"}, {"refused", "failed", "lost", "cut"}
@@ -25,8 +27,16 @@ GOOD, BAD = {"answered", "stopped"}, {"refused", "failed", "lost", "cut"}
 
 def of_line(line: bytes) -> bytes:
     """One line of a JSON Lines export in OCSF; the original stays byte for byte under `unmapped`."""
-    shaped = orjson.dumps(of_event(orjson.loads(line)))
+    shaped = orjson.dumps(of_event(parsed(line)))
     return shaped[:-1] + b',"unmapped":' + line + b"}"
+
+
+def parsed(line: bytes) -> Any:
+    """A line as values. A number that no double can hold, which PostgreSQL knows, becomes its text."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return json.loads(line, parse_int=lambda text: int(text) if len(text) < DIGITS else text)
 
 
 def of_event(event: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,6 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx2
-import orjson
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
@@ -140,7 +139,7 @@ class _Session:
 
 
 def _frame(line: bytes) -> bytes:
-    event = orjson.loads(line)
+    event = ocsf.parsed(line)
     about = event.get("metadata", event)
     seq = about.get("sequence", about.get("seq", ""))
     moment = event.get("at") or event.get("unmapped", {}).get("at") or "-"

@@ -297,6 +297,12 @@ def finish(seal: dict[str, Any], proof: dict[str, Any], leaves: list[bytes]) -> 
         require(fits, f"seal {seal['n']}: an event was changed, taken out or put in")
 
 
+def check_names(folder: Path, manifest: dict[str, Any]) -> None:
+    """No second file of events lies beside the one that is proven: somebody would read it as proven, too."""
+    for name in ("events.csv", "events.jsonl", "events.parquet"):
+        require(name in manifest["files"] or not (folder / name).exists(), f"{name}: not a file of this export")
+
+
 def check_files(folder: Path, manifest: dict[str, Any]) -> None:
     for name, known in manifest["files"].items():
         digest = hashlib.sha256()
@@ -325,6 +331,7 @@ def check_receipt(folder: Path, manifest: dict[str, Any], trusted: list[str]) ->
 def verify(folder: Path, trusted: list[str]) -> int:
     """The number of events. Raises NotVerified with the first place that is not as it was sealed, or Unproven."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    check_names(folder, manifest)
     count = check_events(folder, trusted)
     require(count == manifest["events"], f"{count} events are here, the manifest counts {manifest['events']}")
     check_files(folder, manifest)

@@ -82,6 +82,8 @@ class KeptText:
         return hashlib.sha256(self.salt + self.text.encode()).hexdigest()
 
 
+LARGEST = 1_000  # bits of a number: what no double holds, hardly any reader of JSON takes
+
 # every column but `at`, which is the database's clock and nobody's to choose
 COLUMNS = tuple(column.name for column in fields(Entry))
 _JSON = {"passages", "labels", "details"}
@@ -185,6 +187,8 @@ def _storable_json(value: Any) -> Any:
         return {_storable(str(name)): _storable_json(each) for name, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_storable_json(each) for each in value]
+    if isinstance(value, int) and value.bit_length() > LARGEST:
+        return hex(value)
     if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     return _storable(str(value))

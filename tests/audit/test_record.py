@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import orjson
 import psycopg
 import pytest
 from django.apps import apps
@@ -196,7 +197,7 @@ async def test_no_event_is_lost_for_what_is_in_it() -> None:
     details = {
         "text": UNSTORABLE,
         UNSTORABLE: [UNSTORABLE, {"deep": (UNSTORABLE,)}],
-        "figures": [1, 2.5, float("nan"), float("inf"), Decimal("1.10"), None, True],
+        "figures": [1, 2.5, float("nan"), float("inf"), Decimal("1.10"), None, True, 10**400, -(10**9_000)],
         "moment": datetime(2026, 11, 23, tzinfo=UTC),
         "id": uuid4(),
     }
@@ -219,7 +220,7 @@ async def test_no_event_is_lost_for_what_is_in_it() -> None:
     written = AuditEvent.objects.get(id=again.id)
     assert written.actor_name == written.labels[0] == written.details["text"]
     assert "nul \ufffd" in written.actor_name
-    assert json.dumps(written.details)
+    assert orjson.loads(json.dumps(written.details))["figures"][-2] == hex(10**400)
     kept = AuditText.objects.get(event_id=again.id)
     assert kept.text == text.text
     assert KeptText(bytes(kept.salt), kept.text).digest == text.digest

@@ -85,13 +85,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Export]:
             record.seal()
         exported(record, folder / "jsonl", events=[Event.CALL_ANSWERED])
         exported(record, folder / "csv", Format.CSV, events=[Event.CALL_ANSWERED])
-        exported(record, folder / "other", organization_id=OURS)
-        yield Export(folder / "jsonl", folder / "other", record)
+        exported(record, folder / "other-jsonl", organization_id=OURS)
+        exported(record, folder / "other-csv", Format.CSV, organization_id=OURS)
+        yield Export(folder / "jsonl", folder / "other-jsonl", record)
 
 
 @pytest.fixture(params=["jsonl", "csv"])
 def export(made: Export, tmp_path: Path, request: pytest.FixtureRequest) -> Export:
-    copied = Export(tmp_path / "export", made.other, made.record)
+    copied = Export(tmp_path / "export", made.other.with_name(f"other-{request.param}"), made.record)
     shutil.copytree(made.folder.parent / request.param, copied.folder)
     assert copied.outcome()[0] == 0
     return copied
@@ -175,6 +176,11 @@ def signed_by(signer: Ed25519Signer, seal: Seal) -> Seal:
     return replace(unsigned, signature=signer.sign(unsigned.statement))
 
 
+def lay_events_of_another_format_beside(export: Export) -> None:
+    name = "events.jsonl" if export.events.suffix == ".csv" else "events.parquet"
+    (export.folder / name).write_bytes(export.events.read_bytes())
+
+
 MATRIX: list[tuple[Callable[[Export], None], str]] = [
     (cut_off_the_last_rows, "seal 3: an event was changed, taken out or put in"),
     (take_out_a_row_and_count_anew, "seal 1: events of it were taken out or put in"),
@@ -187,6 +193,7 @@ MATRIX: list[tuple[Callable[[Export], None], str]] = [
     (say_another_filter, "manifest.json: not the one that the record knows"),
     (change_the_time_of_a_seal_that_people_read, "seal 1: its time was changed"),
     (sign_all_of_it_with_another_key, "seal 1: signed with a key that was not named"),
+    (lay_events_of_another_format_beside, ": not a file of this export"),
 ]
 
 
