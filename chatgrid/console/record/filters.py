@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import connection
 from django.db.models import Q, QuerySet
 from django.utils import timezone
@@ -26,6 +27,8 @@ from chatgrid.console.scope import visible
 from departments.models import Department
 
 MOST_PEOPLE = 50
+EARLIEST, LATEST_DAY = date(2000, 1, 1), date(2199, 12, 31)
+NO_SUCH_DAY = "Choose a day from 2000 to 2199."
 MODELS_OF_DAYS = 400
 PERIODS = [
     ("", "Any time"),
@@ -65,7 +68,10 @@ def event_choices() -> list[tuple[str, list[tuple[str, str]]]]:
 
 
 def date_field(label: str) -> forms.DateField:
-    return forms.DateField(label=label, required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    """A day of the record. The calendar's first and last ones have no day before or after them to count with."""
+    within = [MinValueValidator(EARLIEST, NO_SUCH_DAY), MaxValueValidator(LATEST_DAY, NO_SUCH_DAY)]
+    shown = forms.DateInput(attrs={"type": "date"})
+    return forms.DateField(label=label, required=False, widget=shown, validators=within)
 
 
 class RecordForm(forms.Form):

@@ -136,6 +136,11 @@ def test_somebody_who_cannot_be_told_is_asked_for_again(company: Company, person
     assert not AuditEvent.objects.filter(actor_id=company.ada.pk, event=Event.EXPORT_BEGUN).exists()
 
 
+def test_a_day_at_the_end_of_the_calendar_is_asked_for_again(company: Company) -> None:
+    page = fresh(company.ada).post(ADDRESS, WHY | {"form": "csv", "until": "9999-12-31"}).content.decode()
+    assert "Choose a day from 2000 to 2199." in page
+
+
 def test_the_page_shows_the_last_exports_of_the_own_company(
     company: Company, other_company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,6 +112,8 @@ async def test_a_day_without_calls_is_drawn_as_one_and_a_long_time_by_months(com
         {"of": "secrets"},
         {"department": "x"},
         {"since": "yesterday"},
+        {"until": "0001-01-01"},
+        {"until": "9999-12-31"},
     ],
 )
 async def test_what_cannot_be_drawn_says_why_and_draws_nothing(company: Company, query: dict[str, str]) -> None:
