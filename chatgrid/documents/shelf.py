@@ -105,6 +105,7 @@ def status(request: PersonRequest, slug: str) -> JsonResponse:
         {
             "rows": rows_of(request, department, documents, look.queue),
             "summary": summary,
+            "counts": {"": look.facets.total} | {name: look.facets.of(name) for name in GROUPS},
             "working": look.facets.of("working"),
             "since": look.now.isoformat(),
         }

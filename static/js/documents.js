@@ -59,6 +59,7 @@ async function look() {
     const changes = await response.json();
     since = changes.since;
     document.getElementById("summary").innerHTML = changes.summary; // ours, made by the server
+    count(changes.counts);
     update(ids, changes.rows);
     look.in(changes.working ? EVERY : EVERY_WHEN_CALM);
   } catch {
@@ -73,6 +74,13 @@ look.in = (milliseconds) => {
 look.soon = () => {
   if (look.at - Date.now() > EVERY) look.in(EVERY);
 };
+
+// what the list can be narrowed to, by state
+function count(counts) {
+  for (const option of document.getElementById("state").options) {
+    option.textContent = option.textContent.replace(/\(\d+\)$/, `(${counts[option.value]})`);
+  }
+}
 
 function update(ids, rows) {
   for (const id of ids) if (!rows[id]) document.getElementById(`document-${id}`)?.remove();

@@ -44,12 +44,16 @@ def test_a_folder_is_uploaded_read_and_watched_without_a_reload(
     page.set_input_files("#folder", folder)
     expect(page.get_by_text("13 of 14 uploaded, 1 not taken.")).to_be_visible(timeout=PATIENCE)
     expect(page.get_by_text("This file is empty")).to_be_visible()
+    page.locator("#uploads").evaluate("list => { list.style.maxHeight = '2rem'; }")  # as where many were not taken
+    refused = page.locator(".upload-failed")
+    assert refused.evaluate("row => row.scrollHeight <= row.clientHeight + 1"), "its words stand outside its frame"
     expect(page.locator("#documents tbody tr")).to_have_count(13)
     settled(page)
     expect(page.get_by_text("Policies/2026/policy-3.md")).to_be_visible()
     torn = page.locator("tr", has_text="torn.pdf")
     expect(torn.get_by_text("upload it again")).to_be_visible()
     expect(page.locator("#summary")).to_contain_text("12 of 13 ready")
+    expect(page.locator("#state option")).to_contain_text(["All (13)", "Ready (12)", "Working (0)", "Failed (1)"])
     torn.get_by_role("button", name="Try again").click()
     expect(torn.get_by_text("upload it again")).to_be_visible(timeout=PATIENCE)
     assert page.evaluate("window.neverReloaded") is True

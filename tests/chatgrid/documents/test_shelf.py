@@ -114,6 +114,7 @@ async def test_what_changed_since_the_last_look_comes_as_rows_with_the_summary(s
     assert set(changed["rows"]) == {str(waiting.document_id)}
     assert "It is torn." in changed["rows"][str(waiting.document_id)]
     assert "1 failed" in changed["summary"]
+    assert changed["counts"] == {"": 1, "ready": 0, "working": 0, "failed": 1, "cancelled": 0, "held": 0}
     nonsense = await client.get(address("status"), {"since": "yesterday", "id": "x"})
     assert nonsense.status_code == 200
 
