@@ -292,6 +292,7 @@ if anchor_bucket := read_str("CHATGRID_ANCHOR_BUCKET", ""):  # made with Object 
 SERVESTATIC_USE_FINDERS = ENVIRONMENT == "test"
 SERVESTATIC_ALLOW_ALL_ORIGINS = False  # no other site needs our files, and none may read with scripts what we send
 LANGUAGE_CODE = "en-gb"
+FORMAT_MODULE_PATH = "chatgrid.formats"
 TIME_ZONE = "UTC"
 USE_TZ = True
 SECURE_SSL_REDIRECT = PRODUCTION and read_bool("CHATGRID_SSL_REDIRECT", True)

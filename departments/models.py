@@ -62,19 +62,20 @@ class Organization(models.Model):
     """A company. A fresh install has one, and its people never see the word."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    slug = models.SlugField(unique=True)
+    slug = models.SlugField("short name", unique=True)
     name = models.CharField(max_length=120)
     time_zone = models.CharField(
         max_length=64,
         default="UTC",
         validators=[validate_time_zone],
-        help_text="A day of a budget begins at its midnight.",
+        help_text="At midnight there a new day begins, and with it the budgets of the day and the month.",
     )
     conversation_days = models.PositiveIntegerField(
+        "days a conversation is kept",
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text="Days after which a conversation that nobody went on with is deleted. Empty: kept.",
+        help_text="Counted from its last question; then it is deleted. Empty: kept without an end.",
     )
     admins_paste_keys = models.BooleanField(
         "department admins paste keys",
@@ -88,7 +89,7 @@ class Organization(models.Model):
         default=SecondFactor.OFF,
         help_text="Who must have one. Without it, what their role opens stays closed to them.",
     )
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField("added on", auto_now_add=True)
 
     class Meta:
         ordering = ["name"]
@@ -142,12 +143,13 @@ class Department(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="departments")
-    slug = models.SlugField(help_text="Part of the address, such as /d/finance/.")
+    slug = models.SlugField("short name", help_text="Part of the address, such as /d/finance/.")
     name = models.CharField(max_length=120)
     instructions = models.TextField(
+        "what the assistant is for",
         blank=True,
         max_length=8000,
-        help_text="What the assistant is for and how it should answer. Never put a secret here.",
+        help_text="And how it should answer. Never put a secret here.",
     )
     off_limits = models.TextField(
         "what it must not discuss",
@@ -186,7 +188,7 @@ class Department(models.Model):
         default=QueryPolicy.FULL,
         help_text="What of a question the record keeps.",
     )
-    is_active = models.BooleanField(default=True)
+    is_active = models.BooleanField("open", default=True, help_text="Closed: nobody in it can ask any more.")
     paused_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="No call is made meanwhile.")
     pause_reason = models.CharField(max_length=200, blank=True, editable=False, help_text="What its people are told.")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -204,12 +206,16 @@ class Department(models.Model):
     store_password_at = models.DateTimeField(null=True, editable=False, help_text="When the password became current.")
     store_failure = models.CharField(max_length=400, blank=True, editable=False, help_text="Why it was not made yet.")
     files_allowed = models.PositiveIntegerField(
+        "files at most",
         null=True,
         blank=True,
-        help_text="How many files its documents may be, older versions counted. Empty: what the settings say.",
+        help_text="Older versions of a document count. Empty: what the settings of this installation say.",
     )
     bytes_allowed = models.PositiveBigIntegerField(
-        null=True, blank=True, help_text="How many bytes these files may be together. Empty: what the settings say."
+        "bytes at most",
+        null=True,
+        blank=True,
+        help_text="All of them together. Empty: what the settings of this installation say.",
     )
 
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership", related_name="departments")
@@ -230,10 +236,12 @@ class Membership(models.Model):
     """A person's role in one department."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships", verbose_name="person"
+    )
     department = models.ForeignKey(Department, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=16, choices=DepartmentRole.choices, default=DepartmentRole.MEMBER)
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField("since", auto_now_add=True)
 
     class Meta:
         ordering = ["department__name"]

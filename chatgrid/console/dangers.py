@@ -82,12 +82,13 @@ def _limit(limit: Limit, before: Values, after: Values) -> str:
     lifted = [name for name in held if after[name] is None]
     raised = [name for name in held if after[name] is not None and Decimal(after[name]) > Decimal(before[name])]
     if lifted:
-        return f"Lift a limit ({_words(lifted)}): {limit}."
-    return f"Raise a limit ({_words(raised)}): {limit}." if raised else ""
+        return f"Lift a limit ({_words(limit, lifted)}): {limit}."
+    return f"Raise a limit ({_words(limit, raised)}): {limit}." if raised else ""
 
 
-def _words(names: list[str]) -> str:
-    return ", ".join(name.replace("_", " ") for name in names)
+def _words(subject: Model, names: list[str]) -> str:
+    """Fields as their page calls them."""
+    return ", ".join(str(subject._meta.get_field(name).verbose_name) for name in names)  # type: ignore[union-attr]
 
 
 def _organization(organization: Organization, before: Values, after: Values) -> str:
@@ -99,12 +100,12 @@ def _catalogue(model: CatalogueModel, before: Values, after: Values) -> str:
     # every budget in money is counted in these
     prices = [name for name in after if name.startswith(("price_", "long_"))]
     differing = [name for name in prices if before and before[name] != after[name]]
-    return f"Change what {model} costs ({_words(differing)})." if differing else ""
+    return f"Change what {model} costs ({_words(model, differing)})." if differing else ""
 
 
 def _project(project: ProviderProject, before: Values, after: Values) -> str:
     differing = [name for name in after if before and before[name] != after[name]]
-    return f"Change the bounds of {project.department} at OpenAI ({_words(differing)})." if differing else ""
+    return f"Change the bounds of {project.department} at OpenAI ({_words(project, differing)})." if differing else ""
 
 
 def _target(target: AlertTarget, before: Values, after: Values) -> str:

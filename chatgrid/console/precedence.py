@@ -15,26 +15,19 @@ from uuid import UUID
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.text import capfirst
 
 from chatgrid.accounts.models import User
 from departments.limits.grant_models import Grant
 from departments.limits.models import CEILINGS, Limit
 from departments.models import Department
 
-WORDS = {
-    "tokens_per_day": "tokens a day",
-    "tokens_per_month": "tokens a month",
-    "money_per_day": "US$ a day",
-    "money_per_month": "US$ a month",
-    "requests_per_minute": "questions a minute",
-    "answers_at_once": "answers at once",
-}
+WORDS = {name: str(Limit._meta.get_field(name).verbose_name) for name in CEILINGS}  # type: ignore[union-attr]
 
 
 def in_words(name: str) -> str:
     """A field of a limit, as in "Tokens a day", "Each person: US$ a month"."""
-    words = WORDS[name.removeprefix("person_")]
-    return f"Each person: {words}" if name.startswith("person_") else words[0].upper() + words[1:]
+    return capfirst(str(Limit._meta.get_field(name).verbose_name))  # type: ignore[union-attr]
 
 
 @dataclass(frozen=True)

@@ -19,33 +19,64 @@ class CatalogueModel(models.Model):
         EMBEDDING = "embedding", "Embedding"
 
     name = models.CharField(primary_key=True, max_length=120)
-    kind = models.CharField(max_length=16, choices=Kind.choices)
-    context_tokens = models.PositiveIntegerField(help_text="Prompt and answer together, at most.")
-    output_tokens = models.PositiveIntegerField(default=0, help_text="The longest answer the model can write.")
+    kind = models.CharField("used for", max_length=16, choices=Kind.choices)
+    context_tokens = models.PositiveIntegerField("prompt and answer together, at most (tokens)")
+    output_tokens = models.PositiveIntegerField("longest answer (tokens)", default=0)
     smallest_answer = models.PositiveIntegerField(
+        "shortest useful answer (tokens)",
         default=SMALLEST_ANSWER,
-        help_text="Tokens below which an answer is of no use. A model that thinks first needs room for its thoughts.",
+        help_text="A model that thinks first needs room for its thoughts.",
     )
-    price_input = models.DecimalField(max_digits=12, decimal_places=6, null=True, blank=True)
+    price_input = models.DecimalField(
+        "input (US$ a million tokens)", max_digits=12, decimal_places=6, null=True, blank=True
+    )
     price_cached = models.DecimalField(
-        max_digits=12, decimal_places=6, null=True, blank=True, help_text="Read from the cache. Empty: as input."
+        "input read from the cache (US$ a million tokens)",
+        max_digits=12,
+        decimal_places=6,
+        null=True,
+        blank=True,
+        help_text="Empty: as input.",
     )
     price_cache_write = models.DecimalField(
-        max_digits=12, decimal_places=6, null=True, blank=True, help_text="Written to the cache. Empty: as input."
+        "input written to the cache (US$ a million tokens)",
+        max_digits=12,
+        decimal_places=6,
+        null=True,
+        blank=True,
+        help_text="Empty: as input.",
     )
     price_output = models.DecimalField(
-        max_digits=12, decimal_places=6, null=True, blank=True, help_text="Reasoning is part of it."
+        "output (US$ a million tokens)",
+        max_digits=12,
+        decimal_places=6,
+        null=True,
+        blank=True,
+        help_text="Reasoning is part of it.",
     )
     long_prompt_tokens = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Above so many tokens of input the whole call costs more. Empty: never."
+        "input is long above (tokens)",
+        null=True,
+        blank=True,
+        help_text="Then the whole call costs more. Empty: never.",
     )
     long_input_times = models.DecimalField(
-        max_digits=5, decimal_places=2, default=Decimal(2), help_text="How many times the input then costs."
+        "price of long input, times",
+        max_digits=5,
+        decimal_places=2,
+        default=Decimal(2),
+        help_text="As in 2: a million tokens of long input cost twice as much.",
     )
     long_output_times = models.DecimalField(
-        max_digits=5, decimal_places=2, default=Decimal("1.5"), help_text="How many times the output then costs."
+        "price of the output after it, times",
+        max_digits=5,
+        decimal_places=2,
+        default=Decimal("1.5"),
+        help_text="As in 1.5.",
     )
-    shutdown_on = models.DateField(null=True, blank=True, help_text="Announced by the provider.")
+    shutdown_on = models.DateField(
+        "ends on", null=True, blank=True, help_text="The day on which the provider switches it off."
+    )
 
     class Meta:
         ordering = ["kind", "name"]

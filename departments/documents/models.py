@@ -27,9 +27,12 @@ class DocumentSource(models.Model):
     place = models.CharField(max_length=64, help_text="A name in CHATGRID_SOURCE_FOLDERS or CHATGRID_SOURCE_BUCKETS.")
     path = models.CharField(max_length=500, blank=True, help_text="A folder in it. Empty: all of it.")
     minutes = models.PositiveIntegerField(
-        default=60, validators=[MinValueValidator(5)], help_text="How often it is looked at."
+        "minutes between two looks",
+        default=60,
+        validators=[MinValueValidator(5)],
+        help_text="How often it is looked at.",
     )
-    is_active = models.BooleanField(default=True)
+    is_active = models.BooleanField("in use", default=True)
     created_at = models.DateTimeField(auto_now_add=True)
     next_at = models.DateTimeField(auto_now_add=True, editable=False)
     # the lease of the worker that synchronises it now

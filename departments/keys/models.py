@@ -17,19 +17,21 @@ class KeyReference(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     department = models.OneToOneField("departments.Department", on_delete=models.CASCADE, related_name="key")
-    secret_name = models.CharField(max_length=512, unique=True, help_text="The secret's name in the secret manager.")
-    version = models.CharField(max_length=64)
+    secret_name = models.CharField("name in the secret manager", max_length=512, unique=True)
+    version = models.CharField("version in the secret manager", max_length=64)
     fingerprint = models.CharField(max_length=64, help_text="Tells two keys apart without telling either.")
-    project_id = models.CharField(max_length=64, blank=True)
-    key_id = models.CharField(max_length=64, blank=True)
-    service_account_id = models.CharField(max_length=64, blank=True)
-    installed_at = models.DateTimeField(default=timezone.now, help_text="When this version became current.")
-    expires_at = models.DateTimeField(null=True, blank=True)
+    project_id = models.CharField("project at the provider", max_length=64, blank=True)
+    key_id = models.CharField("id at the provider", max_length=64, blank=True)
+    service_account_id = models.CharField("service account at the provider", max_length=64, blank=True)
+    installed_at = models.DateTimeField(
+        "in use since", default=timezone.now, help_text="When this version of it became current."
+    )
+    expires_at = models.DateTimeField("ends by itself on", null=True, blank=True)
     state = models.CharField(max_length=16, choices=State.choices, default=State.ACTIVE)
     used_at_provider = models.DateTimeField(
         null=True, blank=True, help_text="The provider's last use of it, as of the last hourly comparison."
     )
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField("first stored", auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -49,12 +51,14 @@ class AdminKeyReference(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organization = models.OneToOneField("departments.Organization", on_delete=models.CASCADE, related_name="admin_key")
-    secret_name = models.CharField(max_length=512, unique=True, help_text="The secret's name in the secret manager.")
-    version = models.CharField(max_length=64)
+    secret_name = models.CharField("name in the secret manager", max_length=512, unique=True)
+    version = models.CharField("version in the secret manager", max_length=64)
     fingerprint = models.CharField(max_length=64, help_text="Tells two keys apart without telling either.")
-    key_id = models.CharField(max_length=64, blank=True)
-    installed_at = models.DateTimeField(default=timezone.now, help_text="When this version became current.")
-    expires_at = models.DateTimeField(null=True, blank=True)
+    key_id = models.CharField("id at OpenAI", max_length=64, blank=True)
+    installed_at = models.DateTimeField(
+        "in use since", default=timezone.now, help_text="When this version of it became current."
+    )
+    expires_at = models.DateTimeField("ends by itself on", null=True, blank=True)
     state = models.CharField(max_length=16, choices=State.choices, default=State.ACTIVE)
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)
@@ -95,32 +99,45 @@ class ProviderProject(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     department = models.OneToOneField("departments.Department", on_delete=models.CASCADE, related_name="project")
     name = models.CharField(max_length=200, unique=True, help_text="Environment, organization and department.")
-    project_id = models.CharField(max_length=64, blank=True)
-    service_account_id = models.CharField(max_length=64, blank=True)
+    project_id = models.CharField("project at OpenAI", max_length=64, blank=True)
+    service_account_id = models.CharField("service account at OpenAI", max_length=64, blank=True)
     state = models.CharField(max_length=16, choices=State.choices, default=State.PLANNED)
-    step = models.CharField(max_length=32, blank=True, help_text="The last step that was done.")
-    failure = models.CharField(max_length=400, blank=True, help_text="Why it stopped, and what to do.")
+    step = models.CharField("last step", max_length=32, blank=True)
+    failure = models.CharField("why it stopped, and what to do", max_length=400, blank=True)
     applied = models.JSONField(default=dict, blank=True)
     plan = models.JSONField(default=list, blank=True, editable=False, help_text="What applying would have done.")
-    plan_sentence = models.CharField(max_length=400, blank=True, editable=False, help_text="Why there is no plan.")
-    planned_at = models.DateTimeField(null=True, blank=True, editable=False)
+    plan_sentence = models.CharField("why there is no plan", max_length=400, blank=True, editable=False)
+    planned_at = models.DateTimeField("plan made", null=True, blank=True, editable=False)
 
     allowed_models = models.JSONField(
-        default=list, blank=True, help_text="Empty: the department's model and that of the embeddings."
+        "further models",
+        default=list,
+        blank=True,
+        help_text="Empty: the department's model and that of the embeddings.",
     )
-    monthly_cents = models.PositiveIntegerField(null=True, blank=True, help_text="Hard limit a month, in US cents.")
-    alert_percents = models.JSONField(default=list, blank=True, help_text="Mails at these shares of the limit.")
-    alert_recipients = models.JSONField(default=list, blank=True, help_text="E-mail addresses.")
+    monthly_cents = models.PositiveIntegerField(
+        "limit a month (US cents)", null=True, blank=True, help_text="OpenAI answers nothing beyond it."
+    )
+    alert_percents = models.JSONField(
+        "warn at (percent)", default=list, blank=True, help_text="Mails at these shares of the limit."
+    )
+    alert_recipients = models.JSONField("who is warned", default=list, blank=True, help_text="E-mail addresses.")
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True, help_text="For each model.")
     tokens_per_minute = models.PositiveIntegerField(null=True, blank=True, help_text="For each model.")
-    retention = models.CharField(max_length=64, choices=Retention.choices, default=Retention.ORGANIZATION_DEFAULT)
-    key_days = models.PositiveIntegerField(default=104, help_text="Days until a new key ends by itself.")
-    key_scopes = models.JSONField(default=list, blank=True, help_text="Empty: all that the project may do.")
+    retention = models.CharField(
+        "what OpenAI keeps", max_length=64, choices=Retention.choices, default=Retention.ORGANIZATION_DEFAULT
+    )
+    key_days = models.PositiveIntegerField(
+        "days until a key ends", default=104, help_text="Days until a new key ends by itself."
+    )
+    key_scopes = models.JSONField(
+        "what a key may do", default=list, blank=True, help_text="Empty: all that the project may do."
+    )
 
     mint_token = models.CharField(max_length=64, blank=True, editable=False)
     asked_at = models.DateTimeField(null=True, blank=True, editable=False)
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
-    checked_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="Last compared with OpenAI.")
+    checked_at = models.DateTimeField("last compared with OpenAI", null=True, blank=True, editable=False)
     archived_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)

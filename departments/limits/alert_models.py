@@ -33,10 +33,10 @@ class AlertTarget(models.Model):
         related_name="alert_targets",
         help_text="Empty: every department, and the company's own budgets.",
     )
-    kind = models.CharField(max_length=8, choices=Kind.choices)
+    kind = models.CharField("by", max_length=8, choices=Kind.choices)
     address = models.CharField(max_length=500, help_text="An e-mail address, or the address of an HTTPS server.")
     secret_epoch = models.PositiveIntegerField(default=1, editable=False, help_text="One more makes a new secret.")
-    is_active = models.BooleanField(default=True)
+    is_active = models.BooleanField("send alerts", default=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

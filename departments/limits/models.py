@@ -27,9 +27,9 @@ CEILINGS = (
 PERSON_CEILINGS = tuple(f"person_{name}" for name in CEILINGS)
 
 
-def _money(**options: Any) -> models.DecimalField[Any, Any]:
+def _money(label: str, **options: Any) -> models.DecimalField[Any, Any]:
     return models.DecimalField(
-        max_digits=14, decimal_places=4, null=True, blank=True, validators=[MinValueValidator(0)], **options
+        label, max_digits=14, decimal_places=4, null=True, blank=True, validators=[MinValueValidator(0)], **options
     )
 
 
@@ -58,18 +58,24 @@ class Limit(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True, related_name="limits"
     )
     model = models.CharField(max_length=120, blank=True, help_text="Empty: every model.")
-    tokens_per_day = models.PositiveBigIntegerField(null=True, blank=True, help_text="Empty: no limit of its own.")
-    tokens_per_month = models.PositiveBigIntegerField(null=True, blank=True)
-    money_per_day = _money(help_text="US dollars.")
-    money_per_month = _money(help_text="US dollars.")
-    requests_per_minute = models.PositiveIntegerField(null=True, blank=True, help_text="In any 60 seconds.")
-    answers_at_once = models.PositiveIntegerField(null=True, blank=True, help_text="Being written at the same time.")
-    person_tokens_per_day = models.PositiveBigIntegerField(null=True, blank=True)
-    person_tokens_per_month = models.PositiveBigIntegerField(null=True, blank=True)
-    person_money_per_day = _money(help_text="US dollars.")
-    person_money_per_month = _money(help_text="US dollars.")
-    person_requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
-    person_answers_at_once = models.PositiveIntegerField(null=True, blank=True)
+    tokens_per_day = models.PositiveBigIntegerField(
+        "tokens a day", null=True, blank=True, help_text="Empty: no limit of its own."
+    )
+    tokens_per_month = models.PositiveBigIntegerField("tokens a month", null=True, blank=True)
+    money_per_day = _money("US$ a day")
+    money_per_month = _money("US$ a month")
+    requests_per_minute = models.PositiveIntegerField(
+        "questions a minute", null=True, blank=True, help_text="In any 60 seconds."
+    )
+    answers_at_once = models.PositiveIntegerField(
+        "answers at once", null=True, blank=True, help_text="Being written at the same time."
+    )
+    person_tokens_per_day = models.PositiveBigIntegerField("each person: tokens a day", null=True, blank=True)
+    person_tokens_per_month = models.PositiveBigIntegerField("each person: tokens a month", null=True, blank=True)
+    person_money_per_day = _money("each person: US$ a day")
+    person_money_per_month = _money("each person: US$ a month")
+    person_requests_per_minute = models.PositiveIntegerField("each person: questions a minute", null=True, blank=True)
+    person_answers_at_once = models.PositiveIntegerField("each person: answers at once", null=True, blank=True)
     reason = models.CharField(max_length=200, help_text="Why it is so; kept in the record.")
     changed_at = models.DateTimeField(auto_now=True)
 

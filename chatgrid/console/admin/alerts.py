@@ -22,6 +22,7 @@ WHO = (
 
 @admin.register(AlertTarget, site=site)
 class AlertTargetAdmin(ConsoleAdmin):
+    empty = "Nobody is told beside the people whose budgets they are."
     list_display = ("address", "kind", "department", "is_active", "created_at")
     list_filter = ("kind", "is_active", DepartmentFilter)
     list_select_related = ("department",)

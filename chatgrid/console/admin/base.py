@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -18,18 +19,19 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import ShowFacets
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import AutocompleteSelect, RelatedFieldWidgetWrapper
-from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
+from django.core.exceptions import BadRequest, FieldDoesNotExist, PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Field, Model, QuerySet
 from django.forms import BaseModelFormSet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.text import capfirst
 
 from audit.events import Event
 from audit.models import AuditEvent
 from chatgrid.console.dangers import confirm_change
 from chatgrid.console.fresh import require_confirmation
-from chatgrid.console.recording import KINDS, record_act, record_difference, snapshot, stored
+from chatgrid.console.recording import KINDS, Values, record_act, record_difference, snapshot, stored
 from chatgrid.console.scope import may_change, may_enter, viewer_of, visible
 from departments.models import Department, Organization
 
@@ -139,6 +141,10 @@ class ConsoleAdmin(Scoped, AnyModelAdmin):
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
     view_on_site = False
+    rows: tuple[str, str] | None = None
+    """What one row and several are called below the list, where they are no number of what the page is called."""
+    empty = ""
+    """What stands on a list in which nothing is yet."""
     object_history_template = "admin/object_history.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -218,7 +224,7 @@ class ConsoleAdmin(Scoped, AnyModelAdmin):
             "title": f"History of {obj}",
             "opts": self.opts,
             "original": obj,
-            "events": _history(request, obj),
+            "acts": [Act.of(event, type(obj)) for event in _history(request, obj)],
             "most": HISTORY,
         }
         return TemplateResponse(request, self.object_history_template, context)
@@ -244,6 +250,45 @@ class DepartmentFilter(admin.SimpleListFilter):
 def counted(number: int, options: Any) -> str:
     """As in "1 membership", "3 memberships"."""
     return f"{number:,} {options.verbose_name if number == 1 else options.verbose_name_plural}"
+
+
+@dataclass(frozen=True)
+class Act:
+    """What somebody did to an object, as its history tells it."""
+
+    event: AuditEvent
+    lines: list[str]
+    reason: str
+
+    @classmethod
+    def of(cls, event: AuditEvent, model: type[Model]) -> Act:
+        before, after = event.details.get("before", {}), event.details.get("after", {})
+        names = [name for name in {**before, **after} if name != "reason"]
+        lines = [_difference(label_of(model, name), before, after, name) for name in names]
+        return cls(event, lines, event.details.get("reason") or after.get("reason") or "")
+
+
+def label_of(model: type[Model], name: str) -> str:
+    """A field as its page calls it; the record may hold one that a newer version does not have."""
+    try:
+        return capfirst(str(model._meta.get_field(name).verbose_name))  # type: ignore[union-attr]
+    except FieldDoesNotExist:
+        return name
+
+
+def _difference(label: str, before: Values, after: Values, name: str) -> str:
+    if name not in before:
+        return f"{label}: {_told(after[name])}"
+    return f"{label}: {_told(before[name])} → {_told(after[name]) if name in after else 'gone'}"
+
+
+def _told(value: Any) -> str:
+    """A value of the record: a number with its thousands, yes and no, a name without the id behind it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value in {None, ""} if not isinstance(value, list | dict) else not value:
+        return "none"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _history(request: HttpRequest, obj: Model) -> list[AuditEvent]:

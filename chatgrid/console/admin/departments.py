@@ -174,10 +174,10 @@ class DepartmentAdmin(ConsoleAdmin):
         elif "provider" in form.changed_data:
             messages.warning(request, f"{obj} is answered by {obj.provider} now: paste a key of that provider.")
 
-    @admin.action(description="Provision the store again", permissions=["change"])
+    @admin.action(description="Set up the store again", permissions=["change"])
     def provision_again(self, request: HttpRequest, queryset: QuerySet[Department]) -> None:
         for department in queryset:
-            record_act(request, department, "store provisioned again")
+            record_act(request, department, "store set up again")
             provision(request, department)
 
     def get_urls(self) -> list[Any]:

@@ -15,6 +15,7 @@ from chatgrid.console.site import site
 
 @admin.register(Departure, site=site)
 class DepartureAdmin(ConsoleAdmin):
+    empty = "Nobody was made to leave at once. The button for it is on a person’s page."
     list_display = ("person", "at", "by_name", "reason", "sessions_ended")
     list_filter = ("at",)
     list_select_related = ("person",)

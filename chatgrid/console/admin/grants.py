@@ -39,6 +39,7 @@ class HoldsFilter(admin.SimpleListFilter):
 
 @admin.register(Grant, site=site)
 class GrantAdmin(ConsoleAdmin):
+    empty = "Nobody has more than their budget. Department admins grant it on their page Budget."
     list_display = ("person", "department", "words", "until", "by", "reason")
     list_filter = (HoldsFilter, DepartmentFilter)
     list_select_related = ("person", "department")

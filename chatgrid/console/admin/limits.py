@@ -72,6 +72,7 @@ class ScopeFilter(admin.SimpleListFilter):
 
 @admin.register(Limit, site=site)
 class LimitAdmin(ConsoleAdmin):
+    empty = "No limit is set: nothing stops anybody."
     form = LimitForm
     list_display = ("scope", "together", "each", "reason", "changed")
     list_filter = (ScopeFilter, DepartmentFilter)

@@ -42,9 +42,7 @@ def time_zones() -> list[tuple[str, str]]:
 class OrganizationForm(ConsoleForm):
     """The organization's own fields, and the days of its record, which lie in the record's tables."""
 
-    time_zone = forms.ChoiceField(
-        initial="UTC", help_text="At midnight there a new day begins, and with it the budgets of the day and the month."
-    )
+    time_zone = forms.ChoiceField(initial="UTC", help_text=Organization._meta.get_field("time_zone").help_text)
     record_days = forms.IntegerField(
         label="Days the record is kept",
         min_value=RetentionPolicy.LEAST_DAYS,

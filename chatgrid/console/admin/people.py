@@ -59,7 +59,7 @@ class PersonDepartmentFilter(DepartmentFilter):
 
 @admin.register(User, site=site)
 class PersonAdmin(ConsoleAdmin):
-    list_display = ("name", "email", "role", "departments_named", "is_active", "last_login")
+    list_display = ("name", "email", "role", "departments_named", "is_active", "last_sign_in")
     list_filter = ("role", "is_active", PersonDepartmentFilter)
     search_fields = ("name", "email")
     search_help_text = "Name or e-mail address"
@@ -69,7 +69,7 @@ class PersonAdmin(ConsoleAdmin):
 
     def get_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         if obj:
-            return ("name", "email", "role", "is_active", "last_login")
+            return ("name", "email", "role", "is_active", "last_sign_in")
         own = ("organization",) if viewer_of(request).is_superuser else ()
         return (*own, "name", "email", "role")
 
@@ -78,7 +78,7 @@ class PersonAdmin(ConsoleAdmin):
             return ()
         myself = ("role", "is_active") if obj.pk == request.user.pk else ()
         address = ("email",) if obj.last_login else ()
-        return (*myself, *address, "last_login")
+        return (*myself, *address, "last_sign_in")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("memberships__department")
@@ -86,6 +86,10 @@ class PersonAdmin(ConsoleAdmin):
     @admin.display(description="departments")
     def departments_named(self, person: User) -> str:
         return ", ".join(membership.department.name for membership in person.memberships.all()) or "-"
+
+    @admin.display(description="last sign-in (UTC)", ordering="last_login")
+    def last_sign_in(self, person: User) -> str:
+        return f"{person.last_login:%Y-%m-%d %H:%M}" if person.last_login else "Never yet"
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         if change:

@@ -239,6 +239,7 @@ class OpenFilter(admin.SimpleListFilter):
 
 @admin.register(Finding, site=site)
 class FindingAdmin(ConsoleAdmin):
+    empty = "Nothing at OpenAI differs from what is wanted."
     list_display = ("department", "sentence", "opened_at", "seen_at", "closed_how")
     list_display_links = ("department", "sentence")
     list_filter = (OpenFilter, "kind", DepartmentFilter)

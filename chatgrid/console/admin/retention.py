@@ -14,6 +14,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
@@ -35,11 +36,24 @@ class HoldForm(ConsoleForm):
     )
 
 
+class StateFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("stands", "Stands"), ("lifted", "Lifted")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[LegalHold]) -> QuerySet[LegalHold]:
+        stands = {"stands": True, "lifted": False}.get(self.value() or "")
+        return queryset if stands is None else queryset.filter(lifted_at__isnull=stands)
+
+
 @admin.register(LegalHold, site=site)
 class LegalHoldAdmin(ConsoleAdmin):
+    empty = "No hold: the record and the conversations end when their days are over."
     form = HoldForm
     list_display = ("reason", "set_by", "set_at", "state")
-    list_filter = (("lifted_at", admin.EmptyFieldListFilter),)
+    list_filter = (StateFilter,)
     search_fields = ("reason", "set_by")
     search_help_text = "Reason or who set it"
     ordering = ("-set_at",)

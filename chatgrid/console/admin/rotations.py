@@ -49,6 +49,7 @@ class OpenFilter(admin.SimpleListFilter):
 
 @admin.register(Rotation, site=site)
 class RotationAdmin(ConsoleAdmin):
+    empty = "No key was exchanged yet. The button for it is on a key’s page."
     list_display = ("place", "trigger", "where", "started_at", "started_by", "reason")
     list_filter = (OpenFilter, "what", "trigger", DepartmentFilter)
     list_select_related = ("department", "organization")
@@ -170,6 +171,7 @@ class KeyAccessAdmin(ConsoleAdmin):
     """Who could have seen which secret."""
 
     form = AccessForm
+    rows = ("entry", "entries")
     list_display = ("person", "secret", "how", "since")
     list_filter = ("how", DepartmentFilter)
     list_select_related = ("person", "department", "organization")
@@ -186,7 +188,7 @@ class KeyAccessAdmin(ConsoleAdmin):
     def get_actions(self, request: HttpRequest) -> Any:
         return super().get_actions(request) if may_change(request.user) else {}
 
-    @admin.display(description="of", ordering="department__name")
+    @admin.display(description="secret", ordering="department__name")
     def secret(self, row: KeyAccess) -> str:
         return str(row.department) if row.department else f"{row.organization}, admin key"
 

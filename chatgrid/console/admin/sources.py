@@ -29,6 +29,7 @@ class SourceForm(ConsoleForm):
 
 @admin.register(DocumentSource, site=site)
 class SourceAdmin(ConsoleAdmin):
+    empty = "No folder and no bucket feeds a department yet."
     form = SourceForm
     list_display = ("name", "department", "kind", "place", "path", "is_active", "last_run")
     list_filter = ("kind", "is_active")

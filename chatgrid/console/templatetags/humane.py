@@ -20,3 +20,9 @@ def ago(moment: datetime) -> str:
     if (timezone.now() - moment).total_seconds() < 60:
         return "just now"
     return f"{timesince(moment, depth=1)} ago"
+
+
+@register.filter
+def in_full(number: int) -> str:
+    """As in "5,000"."""
+    return f"{number:,}"

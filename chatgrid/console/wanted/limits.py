@@ -182,7 +182,7 @@ def _limit(context: Context, row: Row, people: Mapping[str, User], known: Mappin
     slug, email, model = (_text(row.get(name)) for name in SCOPE)
     problems = []
     if slug and slug not in context.departments:
-        problems.append(f"there is no department {slug}. Write its slug.")
+        problems.append(f"there is no department {slug}. Write its short name, as in its address.")
     if email and email.lower() not in people:
         problems.append(f"there is no person {email}.")
     values = _values(row, problems)

@@ -156,7 +156,7 @@ def lift_a_limit(company: Company) -> Act:
         reverse("admin:limits_limit_change", args=[limit.pk]),
         {"money_per_day": "", "reason": "no need"},
         lambda: Limit.objects.get(pk=limit.pk).money_per_day is None,
-        "Lift a limit (money per day): Human Resources.",
+        "Lift a limit (US$ a day): Human Resources.",
     )
 
 
@@ -166,7 +166,7 @@ def raise_a_limit(company: Company) -> Act:
         reverse("admin:limits_limit_change", args=[limit.pk]),
         {"person_tokens_per_day": "10", "reason": "more to do"},
         lambda: Limit.objects.get(pk=limit.pk).person_tokens_per_day == 10,
-        "Raise a limit (person tokens per day): Human Resources.",
+        "Raise a limit (each person: tokens a day): Human Resources.",
     )
 
 
@@ -353,7 +353,7 @@ def _project(company: Company, button: str, says: str, action: str, form: dict[s
 
 
 def change_the_bounds_at_openai(company: Company) -> Act:
-    says = "Change the bounds of Human Resources at OpenAI (monthly cents"
+    says = "Change the bounds of Human Resources at OpenAI (limit a month (US cents)"
     return _project(
         company, "change", says, "changed", {"monthly_cents": "9000", "retention": "none", "key_days": "90"}
     )
