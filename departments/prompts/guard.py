@@ -13,12 +13,14 @@ from collections.abc import Callable
 
 from django.utils.crypto import salted_hmac
 
-from departments.prompts.leaks import LONGEST_KEY, Leaks, overlap
+from departments.prompts.alike import UNSHOWN, bare, folded
+from departments.prompts.leaks import LONGEST_KEY, Leaks, characters, overlap
 
 # The filter must not let go of a key's beginning while its end may still come. The longest key that the strict pattern
 # (departments/keys/patterns.py) takes for one is decided within 230 characters of its "sk-".
 LONGEST_DOUBT = LONGEST_KEY
 KEY_START = "sk-"
+MOST_HELD = 4 * LONGEST_DOUBT  # characters looked at, those included that a page does not show
 
 
 def canary_of(department_id: object, instructions: str) -> str:
@@ -64,9 +66,13 @@ class OutputFilter:
         return rest
 
     def _refuse(self, text: str) -> None:
-        label = self._leaks.found(text) or ("key" if self._holds_key(self._before + self._held) else "")
+        label = self._leaks.found(text) or ("key" if self._holds_plain_key() else "")
         if label:
             raise Withheld(label)
+
+    def _holds_plain_key(self) -> bool:
+        read = folded(self._before + self._held)
+        return self._holds_key(read) or (bool(UNSHOWN.search(read)) and self._holds_key(bare(read)))
 
     def _doubtful(self) -> int:
         """How many characters at the end could be the beginning of something forbidden."""
@@ -75,12 +81,14 @@ class OutputFilter:
 
 def _key_beginning(text: str) -> int:
     """How long the end of `text` is that could be a key as far as it goes: from the first "sk-" of its last word."""
-    word = len(text)
-    while word > 0 and len(text) - word < LONGEST_DOUBT and _is_of_a_key(text[word - 1]):
+    read = folded(text[-MOST_HELD:])
+    word = len(read)
+    while word > 0 and _is_of_a_key(read[word - 1]):
         word -= 1
-    start = text.find(KEY_START, word)
-    return len(text) - start if start >= 0 else overlap(text, KEY_START)
+    letters = UNSHOWN.sub("", read[word:])[-LONGEST_DOUBT:]
+    start = letters.find(KEY_START)
+    return characters(read, len(letters) - start if start >= 0 else overlap(letters, KEY_START), UNSHOWN)
 
 
 def _is_of_a_key(letter: str) -> bool:
-    return letter.isascii() and (letter.isalnum() or letter in "-_")
+    return (letter.isascii() and (letter.isalnum() or letter in "-_")) or bool(UNSHOWN.match(letter))

@@ -4,11 +4,13 @@ Rules:
 - The answer is read as one text, however the provider cut it, in several views: letters and digits alone, hexadecimal
   digits alone, words backwards. What stands between the letters (spaces, dots, line ends) hides nothing.
 - A canary is found whole: as it is, in either case, backwards, in base64 at each of its three alignments, in hex.
+- Hex is a pair of digits for each byte, with "0" or "00" before it as well: 0x73, \\u0073.
 - A key is found by decoding what begins like one in base64 or hex and asking `holds_key`; backwards by turning round.
 - The rules are found as a run of 60 letters and digits that stands in them, too. A department that shows its rules to
   everybody passes "" for them.
 - Text is held back only from where a disguise could have begun. A reversed key shows its beginning last, so a word of
   `LONG_WORD` characters is held from there on, and of the rules `RULES_DOUBT` letters are seen before holding starts.
+- Letters that read like others count as those (departments/prompts/alike.py). In rules neither accents nor case count.
 - Letters of a key or canary never give + or / in base64, so views without them lose nothing.
 
 The forms: https://datatracker.ietf.org/doc/html/rfc4648 for base64 (both alphabets) and hex.
@@ -18,8 +20,11 @@ from __future__ import annotations
 
 import base64
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+
+from departments.prompts.alike import FOLDING, folded
 
 MEMORY = 1_200  # characters of a view that are kept: more than the longest disguise needs
 LONGEST_KEY = 230  # characters from "sk-" after which a text is a key or is none
@@ -31,7 +36,8 @@ RULES_DOUBT = 24
 _BASE64_START = re.compile("c2st|NrL[T-X]|zay[01]")
 _BASE64_PADS = {"c": "", "N": "AH", "z": "AAB"}
 _BASE64_BEGINNING = re.compile(r"(?:c(?:2s?)?|N(?:rL?)?|z(?:ay?)?)\Z")
-_HEX_START = "736b2d"
+# digits for each byte -> "sk-" in them; only the last two of each say anything
+_HEX_STARTS = {2: "736b2d", 3: "07306b02d", 4: "0073006b002d"}
 _KEY_TAIL = re.compile(rf"[A-Za-z0-9_-]{{{LONG_WORD},{LONGEST_KEY}}}\Z")
 _NOT_OF_A_KEY = re.compile(rb"[^A-Za-z0-9_-]")
 
@@ -46,14 +52,16 @@ class Leaks:
         self._holds_key = holds_key
         self._letters = _View(_NO_LETTER, base64_forms(canary))
         self._folded = _View(_NO_LETTER, [canary, canary[::-1]], fold=True)
-        self._hex = _View(_NO_HEX, [canary.encode().hex(), canary.upper().encode().hex()], fold=True)
+        spelled = [in_hex(text, width) for text in (canary, canary.upper()) for width in _HEX_STARTS]
+        self._hex = _View(_NO_HEX, spelled, fold=True)
         self._recent = ""
         self._rules = _Run(rules)
 
     def found(self, piece: str) -> str:
         """Takes the next piece; the label of what the answer now holds, or ""."""
-        self._recent = (self._recent + piece)[-max(LONGEST_KEY + 1, len(piece) + LONGEST_KEY) :]
         self._rules.add(piece)
+        piece = folded(piece)
+        self._recent = (self._recent + piece)[-max(LONGEST_KEY + 1, len(piece) + LONGEST_KEY) :]
         marks = sum(view.add(piece) for view in (self._letters, self._folded, self._hex))  # each must take the piece
         if marks:
             return "canary"
@@ -63,10 +71,11 @@ class Leaks:
 
     def doubtful(self, held: str) -> int:
         """How many characters at the end of `held`, the text not shown yet, could belong to something forbidden."""
+        read = folded(held)
         return max(
-            _characters(held, self._letters_in_doubt(), _NO_LETTER),
-            _characters(held, self._folded.overlap(), _NO_LETTER),
-            _characters(held, self._hex_in_doubt(), _NO_HEX),
+            characters(read, self._letters_in_doubt(), _NO_LETTER),
+            characters(read, self._folded.overlap(), _NO_LETTER),
+            characters(read, self._hex_in_doubt(), _NO_HEX),
             self._rules.in_doubt(held),
             len(word.group()) if (word := _KEY_TAIL.search(self._recent)) and self._ends_a_word(word) else 0,
         )
@@ -90,11 +99,7 @@ class Leaks:
         return max(len(beginning.group()) if beginning else 0, self._letters.overlap())
 
     def _hex_in_doubt(self) -> int:
-        text = self._hex.text
-        for at in _places(_HEX_START, text, max(0, len(text) - LONGEST_KEY * 2)):
-            if _could_be_key(_hex_from(text, at)):
-                return max(len(text) - at, self._hex.overlap())
-        return max(overlap(text, _HEX_START), self._hex.overlap())
+        return max(self._hex.overlap(), *(_hex_key_in_doubt(self._hex.text, width) for width in _HEX_STARTS))
 
 
 def base64_forms(canary: str) -> list[str]:
@@ -106,6 +111,11 @@ def base64_forms(canary: str) -> list[str]:
             first, last = -(-before * 4 // 3), (before + len(text)) * 4 // 3
             forms.append(encoded[first:last])
     return forms
+
+
+def in_hex(text: str, width: int) -> str:
+    """Each byte of an ASCII text in `width` hexadecimal digits."""
+    return "".join(f"{byte:0{width}x}" for byte in text.encode())
 
 
 def overlap(text: str, mark: str) -> int:
@@ -185,12 +195,18 @@ def longest_run(answer: str, rules: str) -> int:
 
 
 def plain(text: str) -> str:
-    """Letters and digits alone, in lower case: what a disguise by spaces and punctuation cannot change."""
-    return "".join(filter(str.isalnum, text.casefold()))
+    """Letters and digits alone, in lower case: what a disguise by spaces and punctuation cannot change.
+
+    Neither can one by accents or by letters that read like others. The plain text of a text is that of its letters.
+    """
+    if text.isascii():
+        return "".join(filter(str.isalnum, text.lower()))
+    letters = unicodedata.normalize("NFKD", text.casefold()).translate(FOLDING).casefold()
+    return "".join(filter(str.isalnum, letters))
 
 
-def _characters(held: str, count: int, dropped: re.Pattern[str]) -> int:
-    """How many characters of `held` hold its last `count` that a view keeps."""
+def characters(held: str, count: int, dropped: re.Pattern[str]) -> int:
+    """How many characters of `held` hold its last `count` that `dropped` does not match."""
     if not count:
         return 0
     for back, letter in enumerate(reversed(held), start=1):
@@ -211,8 +227,18 @@ def _from_base64(text: str) -> Iterable[str]:
 
 
 def _from_hex(text: str) -> Iterable[str]:
-    starts = {at % 2: at for at in reversed(list(_places(_HEX_START, text)))}
-    return (_hex_from(text, at).decode("latin-1") for at in starts.values())
+    for width, mark in _HEX_STARTS.items():
+        starts = {at % width: at for at in reversed(list(_places(mark, text)))}
+        yield from (_hex_from(text, at, width).decode("latin-1") for at in starts.values())
+
+
+def _hex_key_in_doubt(text: str, width: int) -> int:
+    """How many digits at the end could be the beginning of a key that has so many for each letter."""
+    mark = _HEX_STARTS[width]
+    for at in _places(mark, text, max(0, len(text) - LONGEST_KEY * width)):
+        if _could_be_key(_hex_from(text, at, width)):
+            return len(text) - at
+    return overlap(text, mark)
 
 
 def _place_in_group(start: re.Match[str]) -> int:
@@ -226,9 +252,10 @@ def _base64_from(text: str, start: re.Match[str]) -> bytes:
     return base64.b64decode(encoded[: len(encoded) // 4 * 4])[(len(pad) + 1) // 2 :]
 
 
-def _hex_from(text: str, at: int) -> bytes:
-    encoded = text[at:]
-    return bytes.fromhex(encoded[: len(encoded) // 2 * 2])
+def _hex_from(text: str, at: int, width: int) -> bytes:
+    """What the digits from `at` on say, whole groups of `width` only."""
+    ends = range(at + width, len(text) + 1, width)
+    return bytes.fromhex("".join(text[end - 2 : end] for end in ends))
 
 
 def _could_be_key(decoded: bytes) -> bool:

@@ -85,10 +85,17 @@ async def test_r02_a_child_of_somebody_else_below_a_parent_of_ones_own_is_not_th
     assert (await send(client, "get", drawn))[0] == 404
     page = reverse("documents:detail", args=["hr", own.document_id])
     assert (await send(client, "get", f"{page}?version={shared.version_id}"))[0] == 404
+    held = own.values["documents:review version_id"]  # of another document of the same department
+    for name, more in (("documents:original", ()), ("documents:page", (1,))):
+        assert (await send(client, "get", reverse(name, args=["hr", own.document_id, held, *more])))[0] == 404, name
     bob = await signed_in(own.company.bob)
     mine = reverse("chat:ask", args=[own.values["conversation_id"]])
-    assert (await send(bob, "post", mine, {"retry": str(shared.answer.pk)}))[0] == 404
-    assert Message.objects.filter(pk=shared.answer.pk, text="Eleven crowns.").exists()
+    # one from before and one from after whatever stands in the conversation of one's own
+    later = await shared.answer.conversation.messages.acreate(role="assistant", call_id=uuid4(), text="Eleven crowns.")
+    for foreign in (shared.answer, later):
+        assert (await send(bob, "post", mine, {"retry": str(foreign.pk)}))[0] == 404
+        assert Message.objects.filter(pk=foreign.pk, text="Eleven crowns.").exists()
+    await later.adelete()
 
 
 async def test_r03_a_live_answer_is_neither_heard_nor_stopped_by_others(loot: Loot, provider: Provider) -> None:

@@ -39,6 +39,9 @@ def in_lines(text: str) -> str:
     return "\n".join(text[at : at + 20] for at in range(0, len(text), 20))
 
 
+KEY_MARKS = ("\u200b", "\\", "**", "\u00ad", "\ufeff\u2060")
+
+
 DISGUISES: dict[str, Disguise] = {
     "plain": lambda secret: secret,
     "reversed": lambda secret: secret[::-1],
@@ -49,6 +52,12 @@ DISGUISES: dict[str, Disguise] = {
     "base64 for addresses": lambda secret: base64.urlsafe_b64encode(secret.encode()).decode(),
     "hex": lambda secret: secret.encode().hex(),
     "hex in capitals, spaced": lambda secret: secret.encode().hex(" ").upper(),
+    "hex as numbers": lambda secret: ", ".join(f"0x{byte:02X}" for byte in secret.encode()),
+    "hex of code points": lambda secret: "".join(rf"\u{byte:04x}" for byte in secret.encode()),
+    "fullwidth": lambda secret: "".join(chr(ord(letter) + 0xFEE0) for letter in secret),
+    "mathematical": lambda secret: secret.translate({ord("a") + at: 0x1D5EE + at for at in range(26)}),
+    "letters of other scripts": lambda secret: secret.translate(str.maketrans("aceops", "асеорѕ")),
+    "hyphens that do not break": lambda secret: secret.replace("-", "\u2011"),
     "hex as escapes": lambda secret: "".join(rf"\x{byte:02x}" for byte in secret.encode()),
 }
 FOR_CANARIES: dict[str, Disguise] = DISGUISES | {
@@ -104,6 +113,17 @@ def test_a_key_is_withheld_in_every_disguise_cut_anywhere(kind: str, disguise: s
         assert len(text.partition(": ")[2]) < LONG_WORD, text
 
 
+@pytest.mark.parametrize("mark", KEY_MARKS, ids=repr)
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_key_is_withheld_whatever_stands_between_its_letters_that_a_page_does_not_show(kind: str, mark: str) -> None:
+    answer = f"The key is: {mark.join(KEYS[kind])} and so on."
+    for place in range(0, len(answer), 7):
+        text, label = shown(cut(answer, place))
+        assert label == "key", place
+        assert len(text.partition(": ")[2]) < LONG_WORD, text
+    assert shown(list(answer))[1] == "key"
+
+
 @pytest.mark.parametrize("disguise", DISGUISES)
 def test_a_leak_that_comes_letter_by_letter_is_withheld(disguise: str) -> None:
     for secret, label in ((CANARY, "canary"), (KEY, "key")):
@@ -118,7 +138,14 @@ def test_a_leak_at_the_very_end_is_withheld() -> None:
             assert shown([disguise(secret)])[1]
 
 
-@pytest.mark.parametrize("said", [str, str.upper, lambda text: text.replace(" ", "\n> "), lambda text: f"**{text}**"])
+ACCENTS = str.maketrans("aeou", "áéöů")
+SAID: list[Disguise] = [
+    str, str.upper, lambda text: text.replace(" ", "\n> "), lambda text: f"**{text}**", DISGUISES["fullwidth"],
+    DISGUISES["letters of other scripts"], lambda text: text.translate(ACCENTS), "\u200b".join,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", SAID)
 def test_a_run_of_the_rules_is_withheld_and_only_its_beginning_seen(said: Disguise) -> None:
     answer = f"I was told: {said(RULES)}"
     for place in range(0, len(answer), 7):
@@ -179,7 +206,23 @@ def test_ordinary_prose_is_hardly_held_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["sk-", "c2st", "NrLX", "zay1", "736b2d", "A" * 16 + " ", "-ks", "you answer for ", "é"]
+    "piece",
+    [
+        "sk-",
+        "s\u200b",
+        "\u200b",
+        "073",
+        "0073",
+        "ｓｋ－",
+        "c2st",
+        "NrLX",
+        "zay1",
+        "736b2d",
+        "A" * 16 + " ",
+        "-ks",
+        "you answer for ",
+        "é",
+    ],
 )
 def test_its_time_grows_with_the_length_only(piece: str) -> None:
     """Counted in processor time: how long a busy machine lets it wait says nothing."""
