@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from typing import Any
 from zoneinfo import available_timezones
 
 from django.conf import settings
@@ -226,6 +227,16 @@ class Department(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def in_record(self) -> dict[str, Any]:
+        """The fields of an audit entry that say where it belongs: the company and this department, with their names."""
+        return {
+            "organization_id": self.organization_id,
+            "organization_name": self.organization.name,
+            "department_id": self.pk,
+            "department_name": self.name,
+        }
 
     def clean(self) -> None:
         if self.provider not in settings.PROVIDERS:

@@ -132,10 +132,7 @@ def delete(request: PersonRequest, conversation_id: UUID) -> HttpResponse:
     record(
         Entry(
             event=Event.CONVERSATION_DELETED,
-            organization_id=department.organization_id,
-            organization_name=department.organization.name,
-            department_id=department.pk,
-            department_name=department.name,
+            **department.in_record,
             actor_id=request.person.id,
             actor_name=request.person.name,
             client_address=client_address(request),

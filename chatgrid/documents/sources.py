@@ -21,7 +21,6 @@ from chatgrid.documents.common import department_of, with_store
 from chatgrid.flood import shield
 from departments.access import NotFound
 from departments.documents import tasks
-from departments.documents.events import of_department
 from departments.documents.models import DocumentSource
 from departments.documents.places import PlaceDown
 from departments.documents.sources import keep_vanished
@@ -105,7 +104,7 @@ def _record(request: PersonRequest, department: Department, source: DocumentSour
     record(
         Entry(
             event=Event.SOURCE_DECIDED,
-            **of_department(department),
+            **department.in_record,
             actor_id=request.person.id,
             actor_name=request.person.name,
             client_address=client_address(request),

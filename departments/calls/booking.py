@@ -92,14 +92,10 @@ class Booking:
 
     def entry(self, event: Event) -> Entry:
         """The fields that both events of the call share."""
-        organization = self.department.organization
         return Entry(
             event=event,
             call_id=self.call_id,
-            organization_id=organization.pk,
-            organization_name=organization.name,
-            department_id=self.department.pk,
-            department_name=self.department.name,
+            **self.department.in_record,
             actor_id=self.caller.person_id,
             actor_name=self.caller.person_name,
             client_address=self.caller.address,
@@ -278,13 +274,9 @@ async def record_not_made(
     department: Department, caller: Caller, purpose: Purpose, reason: str, labels: Sequence[str] = ()
 ) -> None:
     """A call that could not even be tried, for want of a key or of the secret manager, or that was not wanted."""
-    organization = department.organization
     entry = Entry(
         event=Event.CALL_REFUSED,
-        organization_id=organization.pk,
-        organization_name=organization.name,
-        department_id=department.pk,
-        department_name=department.name,
+        **department.in_record,
         actor_id=caller.person_id,
         actor_name=caller.person_name,
         client_address=caller.address,

@@ -84,10 +84,7 @@ def _record(event: Event, grant: Grant, details: dict[str, str], by: Person | No
     record(
         Entry(
             event=event,
-            organization_id=department.organization_id,
-            organization_name=department.organization.name,
-            department_id=department.pk,
-            department_name=department.name,
+            **department.in_record,
             actor_id=by.id if by else None,
             actor_name=by.name if by else "",
             client_address=address,

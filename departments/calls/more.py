@@ -186,10 +186,7 @@ def _record(
     record(
         Entry(
             event=event,
-            organization_id=department.organization_id,
-            organization_name=department.organization.name,
-            department_id=department.pk,
-            department_name=department.name,
+            **department.in_record,
             actor_id=actor.id,
             actor_name=actor.name,
             client_address=address,

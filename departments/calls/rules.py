@@ -90,10 +90,7 @@ def request_of(ask: Ask) -> dict[str, Any]:
 def _entry(department: Department, person: Person, changed: list[str], address: str) -> Entry:
     return Entry(
         event=Event.RULES_CHANGED,
-        organization_id=department.organization_id,
-        organization_name=department.organization.name,
-        department_id=department.pk,
-        department_name=department.name,
+        **department.in_record,
         actor_id=person.id,
         actor_name=person.name,
         client_address=address,

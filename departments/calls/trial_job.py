@@ -123,10 +123,7 @@ def _entry(event: Event, trial: Trial, address: str, details: dict[str, Any]) ->
     department = trial.department
     return Entry(
         event=event,
-        organization_id=department.organization_id,
-        organization_name=department.organization.name,
-        department_id=department.pk,
-        department_name=department.name,
+        **department.in_record,
         actor_id=trial.started_by,
         actor_name=trial.started_by_name,
         client_address=address,

@@ -26,7 +26,7 @@ def document_entry(
     """An entry on a version. Without a person the uploader is named: background work is done on their behalf."""
     return Entry(
         event=event,
-        **of_department(department),
+        **department.in_record,
         actor_id=person.id if person else version.uploader_id,
         actor_name=person.name if person else version.uploader_name,
         client_address=address,
@@ -53,7 +53,7 @@ def deletion_entry(
     """An entry on a document that is gone; the details are its receipt."""
     return Entry(
         event=Event.DOCUMENT_DELETED,
-        **of_department(department),
+        **department.in_record,
         actor_id=person_id,
         actor_name=person_name,
         client_address=address,
@@ -67,7 +67,7 @@ def search_entry(event: Event, department: Department, caller: Caller, details: 
     """An entry on the search of a department: what somebody tried, measured or changed there."""
     return Entry(
         event=event,
-        **of_department(department),
+        **department.in_record,
         actor_id=caller.person_id,
         actor_name=caller.person_name,
         client_address=caller.address,
@@ -75,13 +75,3 @@ def search_entry(event: Event, department: Department, caller: Caller, details: 
         subject_id=str(department.pk),
         details=details,
     )
-
-
-def of_department(department: Department) -> dict[str, Any]:
-    """The columns that say where something happened."""
-    return {
-        "organization_id": department.organization_id,
-        "organization_name": department.organization.name,
-        "department_id": department.pk,
-        "department_name": department.name,
-    }

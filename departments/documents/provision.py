@@ -239,10 +239,7 @@ def _note_ready(department: Department) -> None:
 def _entry(department: Department, event: Event, details: dict[str, Any]) -> Entry:
     return Entry(
         event=event,
-        organization_id=department.organization_id,
-        organization_name=department.organization.name,
-        department_id=department.pk,
-        department_name=department.name,
+        **department.in_record,
         subject_kind="store",
         subject_id=department.store_name,
         details=details,

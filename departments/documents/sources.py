@@ -30,7 +30,6 @@ from audit.events import Event
 from audit.writer import Entry as AuditEntry
 from audit.writer import arecord
 from departments.documents.deletion import delete_document
-from departments.documents.events import of_department
 from departments.documents.models import DocumentSource, SourceRun
 from departments.documents.names import clean_filename, clean_folder
 from departments.documents.originals import digest_of
@@ -322,7 +321,7 @@ def _give_back(source: DocumentSource, run: SourceRun, goes_on: bool) -> None:
 def _entry(source: DocumentSource, run: SourceRun) -> AuditEntry:
     return AuditEntry(
         event=Event.SOURCE_RAN,
-        **of_department(source.department),
+        **source.department.in_record,
         subject_kind="source",
         subject_id=str(source.pk),
         details={

@@ -232,10 +232,7 @@ def _entry(finding: Finding, event: Event, actor: dict[str, Any]) -> Entry:
     department = finding.department
     return Entry(
         event=event,
-        organization_id=department.organization_id,
-        organization_name=department.organization.name,
-        department_id=department.pk,
-        department_name=department.name,
+        **department.in_record,
         subject_kind="finding",
         subject_id=str(finding.pk),
         details={"kind": finding.kind, "sentence": finding.sentence, "evidence": finding.evidence},

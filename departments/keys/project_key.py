@@ -84,10 +84,7 @@ def _staged(vault: Vault, department: Department, token: str) -> tuple[Secret, K
     record(
         Entry(
             event=Event.SECRET_READ,
-            organization_id=department.organization_id,
-            organization_name=department.organization.name,
-            department_id=department.pk,
-            department_name=department.name,
+            **department.in_record,
             subject_kind="secret",
             subject_id=name,
             key_version=version.version_id,

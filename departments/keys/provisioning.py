@@ -274,10 +274,7 @@ def project_entry(
     """An event about a department's project."""
     return Entry(
         event=event,
-        organization_id=department.organization_id,
-        organization_name=department.organization.name,
-        department_id=department.pk,
-        department_name=department.name,
+        **department.in_record,
         subject_kind="project",
         subject_id=project_id,
         details=details,

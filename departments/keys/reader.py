@@ -172,10 +172,7 @@ def note_provider_key(
         record(
             Entry(
                 event=Event.SECRET_STORED,
-                organization_id=department.organization_id,
-                organization_name=department.organization.name,
-                department_id=department.pk,
-                department_name=department.name,
+                **department.in_record,
                 subject_kind="secret",
                 subject_id=name,
                 key_version=version,

@@ -158,10 +158,7 @@ def _entry(finding: Finding) -> Entry:
     department = finding.department
     return Entry(
         event=Event.LEAK_CLOSED,
-        organization_id=department.organization_id,
-        organization_name=department.organization.name,
-        department_id=department.pk,
-        department_name=department.name,
+        **department.in_record,
         subject_kind="finding",
         subject_id=str(finding.pk),
         details={"kind": finding.kind, "sentence": finding.sentence},

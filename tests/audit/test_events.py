@@ -88,7 +88,9 @@ async def rename_the_company(company: Company) -> None:
     client = AsyncClient()
     await client.aforce_login(company.ivan)
     address = reverse("admin:departments_organization_change", args=[company.organization.pk])
-    await client.post(address, {"name": "Acme Europe", "time_zone": company.organization.time_zone, "second_factor": "off"})
+    await client.post(
+        address, {"name": "Acme Europe", "time_zone": company.organization.time_zone, "second_factor": "off"}
+    )
 
 
 async def let_a_conversation_expire(company: Company) -> None:
