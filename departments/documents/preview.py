@@ -89,6 +89,7 @@ def draw(
     }
     while len(json.dumps(job).encode()) > LONGEST_JOB:
         passages.pop()
+    passages.sort()  # they are looked for in the order in which they stand
     with path.open("rb") as file:
         answer, returncode = run_child(file, json.dumps(job), LIMITS, CHILD)
     return _picture(answer, returncode)

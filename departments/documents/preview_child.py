@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from departments.documents.extractors.pdf_places import Area
 
 INK, MARK, FILL = (11, 107, 91), (176, 80, 0), (255, 196, 0, 70)
+PAPER, NUMBER_SIZE = (255, 255, 255), 16
 EDGE = 4  # pixels around the letters
 
 
@@ -60,7 +61,7 @@ def _draw(fields: dict[str, Any]) -> bytes:
 
 def _outline(picture: Any, area: Area, number: str, *, is_marked: bool) -> None:
     """A frame around an area (in shares of the page) with its number; filled where a citation leads there."""
-    from PIL import ImageDraw
+    from PIL import ImageDraw, ImageFont
 
     wide, high = picture.size
     frame = (
@@ -73,7 +74,12 @@ def _outline(picture: Any, area: Area, number: str, *, is_marked: bool) -> None:
         ImageDraw.Draw(picture, "RGBA").rectangle(frame, fill=FILL)
     pen, ink = ImageDraw.Draw(picture), MARK if is_marked else INK
     pen.rectangle(frame, outline=ink, width=3 if is_marked else 2)
-    pen.text((frame[2] - 22, frame[1] + 3), number, fill=ink)
+    # the number stands in the margin, where it covers no word
+    font, label = ImageFont.load_default(NUMBER_SIZE), f" {number} "
+    length = pen.textlength(label, font)
+    left, top = min(frame[2], wide - length), frame[1]
+    pen.rectangle((left, top, left + length, top + NUMBER_SIZE + EDGE), fill=ink)
+    pen.text((left, top), label, PAPER, font)
 
 
 if __name__ == "__main__":

@@ -167,6 +167,14 @@ def test_what_was_recognised_on_a_scan_is_outlined_where_it_stands(tmp_path: Pat
     assert (columns.max() < picture.width * 0.95, rows.max() < picture.height * 0.4) == (True, True)
 
 
+@pytest.mark.skipif(shutil.which("tesseract") is None, reason="install tesseract-ocr to see it")
+def test_a_passage_before_the_cited_one_is_outlined_as_well(tmp_path: Path) -> None:
+    path = stored(tmp_path, scan("Everybody has thirty days of leave"))
+    picture = preview.draw(path, 1, [(0, "Everybody has thirty"), (1, "days of leave")], marked=1)
+    assert marks(picture)
+    assert outlined(picture)
+
+
 def test_without_tesseract_a_page_of_a_scan_is_drawn_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
