@@ -181,6 +181,9 @@ async def test_made_up_parameters_do_no_harm_and_show_nothing_that_was_not_asked
     write(company, 1)
     client = await signed_in(company.ivan)
     response = await client.get(f"{LIST}?{query}")
+    if "%00" in query:
+        assert response.status_code == 400
+        return
     assert response.status_code == 200
     if "before" not in query and "after" not in query:
         assert response.context["problem"]
