@@ -21,6 +21,7 @@ from django.core.exceptions import ValidationError
 
 from departments.calls.query_policy import make_pepper
 from departments.documents.provision import ProvisioningImpossible, provision_store
+from departments.file_values import set_values
 from departments.keys import provisioning
 from departments.keys.models import ProviderProject
 from departments.keys.project_plan import Change, ProvisioningStopped
@@ -148,7 +149,7 @@ def read_file(path: Path) -> list[Wanted]:
 def _wanted(organization: str, department: str, fields: Any) -> Wanted:
     place = f"{organization}/{department}"
     given = _mapping(fields or {}, place)
-    unknown = sorted(set(given) - {*DEPARTMENT_FIELDS, *PROJECT_FIELDS})
+    unknown = sorted(given.keys() - {*DEPARTMENT_FIELDS, *PROJECT_FIELDS})
     if unknown:
         known = ", ".join([*DEPARTMENT_FIELDS, *PROJECT_FIELDS])
         raise FileRefused(f"{place} has unknown fields: {', '.join(unknown)}. Known are {known}.")
@@ -158,6 +159,8 @@ def _wanted(organization: str, department: str, fields: Any) -> Wanted:
 def _mapping(value: Any, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise FileRefused(f"{place} must hold names with values below them; see docs/operations.md.")
+    if unnamed := [name for name in value if not isinstance(name, str)]:
+        raise FileRefused(f"{place}: {unnamed[0]} is no name. Put names in quotes.")
     return value
 
 
@@ -178,11 +181,8 @@ def set_wanted(wanted: Wanted) -> ProviderProject:
 
 
 def _set(row: Department | ProviderProject, fields: Mapping[str, str], wanted: Wanted) -> None:
-    for given, field in fields.items():
-        if given in wanted.fields:
-            setattr(row, field, wanted.fields[given])
     try:
-        row.full_clean()
+        set_values(row, {field: wanted.fields[given] for given, field in fields.items() if given in wanted.fields})
     except ValidationError as error:
         said = "; ".join(f"{name}: {' '.join(messages)}" for name, messages in error.message_dict.items())
         raise FileRefused(f"{wanted.organization}/{wanted.department}: {said}") from None

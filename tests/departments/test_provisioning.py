@@ -164,6 +164,8 @@ def test_applying_a_file_makes_what_it_names_as_it_says(company: Company, openai
         ("organizations: {acme: {departments: {hr: {monthly_dollars: 5}}}}", "unknown fields: monthly_dollars"),
         ("organizations: {acme: {departments: {hr: 5}}}", "acme/hr must hold names"),
         ("organizations: {acme: 5}", "acme must hold names"),
+        ("organizations: {acme: {departments: {null: {}}}}", "acme: None is no name"),
+        ("organizations: {acme: {departments: {hr: {1: 2, a: 3}}}}", "acme/hr: 1 is no name"),
         ("!!python/object/apply:os.getcwd []", "cannot be read as YAML"),
     ],
 )
@@ -174,7 +176,9 @@ def test_it_refuses_a_file_it_does_not_understand(tmp_path: Path, content: str, 
         read_file(path)
 
 
-@pytest.mark.parametrize("fields", [{"monthly_cents": -1}, {"retention": "for ever"}, {"provider": "nobody"}])
+@pytest.mark.parametrize(
+    "fields", [{"monthly_cents": -1}, {"monthly_cents": True}, {"retention": "for ever"}, {"provider": "nobody"}]
+)
 def test_a_file_with_a_value_that_is_not_allowed_changes_nothing(
     company: Company, openai: OpenAICompany, tmp_path: Path, fields: dict[str, Any]
 ) -> None:

@@ -23,6 +23,7 @@ from audit.models import RetentionPolicy
 from chatgrid.console.recording import snapshot
 from chatgrid.console.wanted.changes import Change, Refused, changed, sentences_of
 from chatgrid.console.wanted.limits import Context, plan_limits, rows_of
+from departments.file_values import set_values
 from departments.limits.models import Limit
 from departments.models import Department, Organization
 from departments.provisioning import DEPARTMENT_FIELDS, PROJECT_FIELDS
@@ -139,10 +140,8 @@ def _plan_department(
 def _set(
     subject: Model, given: Mapping[str, Any], place: str, before: Mapping[str, Any] | None, problems: list[str]
 ) -> Change | None:
-    for name, value in given.items():
-        setattr(subject, name, value)
     try:
-        subject.full_clean()
+        set_values(subject, given)
         return changed(subject, place, before)
     except ValidationError as error:
         problems += sentences_of(error, place)
@@ -163,6 +162,8 @@ def _plan_limits(context: Context, rows: Any, problems: list[str]) -> list[Chang
 def _mapping(value: Any, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Refused([f"{place} must hold names with values below them; see docs/operations.md."])
+    if unnamed := [name for name in value if not isinstance(name, str)]:
+        raise Refused([f"{place}: {unnamed[0]} is no name. Put names in quotes."])
     return value
 
 

@@ -177,7 +177,7 @@ def _scope(limit: Limit) -> Scope:
 
 def _limit(context: Context, row: Row, people: Mapping[str, User], known: Mapping[Scope, Limit]) -> Limit:
     """The limit that a row names, with the row's ceilings, not saved. Raises Refused."""
-    if unknown := sorted(set(row) - set(COLUMNS)):
+    if unknown := sorted(map(str, row.keys() - set(COLUMNS))):
         raise Refused([f"unknown: {', '.join(unknown)}. Known are {', '.join(COLUMNS)}."])
     slug, email, model = (_text(row.get(name)) for name in SCOPE)
     problems = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -156,6 +157,23 @@ def test_how_long_the_record_is_kept_is_part_of_the_file(company: Company, tmp_p
     assert document(company)["record_days"] == 200
     events = AuditEvent.objects.filter(organization_id=company.organization.pk, event=Event.ADMIN_CHANGED)
     assert [event.subject_kind for event in events] == ["retention", "retention"]
+
+
+@pytest.mark.parametrize(
+    ("of_it", "said"),
+    [
+        ({"conversation_days": True}, "conversation_days: must be a whole number"),
+        ({"departments": {"hr": {"name": 3}}}, "name: must be text: put it in quotes"),
+        ({"departments": {1: {}}}, "departments: 1 is no name. Put names in quotes"),
+        ({"limits": [{1: 2}]}, "unknown: 1"),
+    ],
+)
+def test_a_value_of_another_kind_is_named_and_nothing_is_done(
+    company: Company, tmp_path: Path, of_it: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(CommandError, match=said):
+        run(company, "apply", written(tmp_path, company, of_it), reason="x")
+    assert Department.objects.get(pk=company.hr.pk).name == "Human Resources"
 
 
 def test_a_file_of_another_company_and_a_missing_reason_are_refused(
