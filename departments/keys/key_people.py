@@ -5,7 +5,7 @@ Rules:
   and IT, who may rotate it. Nobody can read a key through ChatGrid.
 - Whoever administers a department's entries there can see its key and the password of its store; whoever pasted a key
   has seen that key. A row without a department is about the organization's admin key.
-- Whoever stops being one of them, by whatever path (console, SCIM, a command, SQL), is noticed by the tick: the rows
+- Whoever stops being one of them, by whatever path (console, a command, SQL), is noticed by the tick: the rows
   here say who was, the tables of people say who still is.
 - A row is removed in the transaction that starts the rotation, so it is started once and never lost.
 - Exactly those secrets are rotated that the person could have seen or changed.

@@ -1,6 +1,6 @@
 """A person leaves, or loses their role: every secret they could have seen is exchanged, and nothing else.
 
-For whoever closes a person's access (the console's "leave now", SCIM, a command): one call, in the transaction that
+For whoever closes a person's access (the console's "leave now", a command): one call, in the transaction that
 closes it or right after.
 
 Rules:

@@ -23,6 +23,31 @@ KINDS = {
     "decimal": "decimal, 8 places",
 }
 
+# what a field means, where its name alone does not say it and the model has no help text
+MEANINGS = {
+    "id": "the event's own",
+    "organization_id": "the company",
+    "organization_name": "its name as it was then",
+    "department_id": "the department, where the event belongs to one",
+    "department_name": "its name as it was then",
+    "actor_id": "the person who acted; empty where a clock or a worker did",
+    "client_address": "the address that the request came from",
+    "subject_kind": "what was acted on, such as `document`, `secret` or `person`",
+    "subject_id": "its id or name",
+    "purpose": "what a call was for: `chat`, `search` (a question's embedding), `ingest`, `attack`, `moderation`",
+    "model_asked": "the model that was asked for",
+    "model_answered": "the model that the provider says it used",
+    "tokens_input": "tokens of the prompt",
+    "tokens_cached": "those of them that the provider read from its cache",
+    "tokens_output": "tokens of the answer",
+    "tokens_reasoning": "those of them that the model thought with",
+    "first_token_ms": "milliseconds from the admission of the call to the first piece of its answer",
+    "total_ms": "milliseconds from the admission to the end",
+    "provider_request_id": "the provider's own id of the request, for asking them about it",
+    "key_fingerprint": "the first 16 hex digits of the key's SHA-256",
+    "key_version": "the version of the secret in the secret manager",
+}
+
 
 class Command(BaseCommand):
     help = "Brings the tables of a document, such as docs/record.md, up to date."
@@ -47,7 +72,7 @@ def described(text: str) -> str:
 def field_table() -> str:
     rows = ["| field | kind | may be empty | meaning |", "|---|---|---|---|"]
     for field in AuditEvent._meta.concrete_fields:
-        meaning = str(field.help_text) or field.name.replace("_", " ")
+        meaning = str(field.help_text) or MEANINGS[field.name]
         empty = "yes" if field.null else ""
         rows.append(f"| `{field.name}` | {KINDS[FIELDS[field.name]]} | {empty} | {meaning} |")
     return "\n".join(rows)
