@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -146,8 +147,6 @@ def bulk_page(request: HttpRequest, limits: QuerySet[Limit]) -> HttpResponse:
 @confirmed("Change many limits at once.")
 def apply_page(request: HttpRequest) -> HttpResponse:
     """Do the plan that was shown, or show the one that it has become."""
-    from django.contrib import messages
-
     if request.method != "POST":
         return redirect("admin:limits_limit_import")
     organization, text = _organization(request), request.POST.get("csv", "")

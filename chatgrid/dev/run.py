@@ -124,6 +124,7 @@ def choose_port(wanted: int | None) -> int:
 def start_everything(
     supervisor: Supervisor, place: Place, port: int, requests: Requests, *, prepare_only: bool
 ) -> None:
+    """Everything, in its order. Raises ServiceError where something does not start, Stopped after Ctrl-C."""
     given = clean_environment(os.environ)
     # The folder again, because a relative path would mean another one in a child's working folder.
     environment = base_environment(place) | given | {"CHATGRID_DATA": str(place.folder)}

@@ -57,6 +57,6 @@ async def tell(task: str, department: Department) -> None:
 
 
 def _publish(department_id: str, version_id: str) -> None:
-    from departments.documents import tasks
+    from departments.documents import tasks  # the task leads back here
 
     tasks.ingest.apply_async((department_id, version_id), retry=False)

@@ -18,6 +18,7 @@ from datetime import timedelta
 from types import TracebackType
 
 import httpx2
+from django.conf import settings
 from openai import DefaultHttpx2Client, OpenAI
 
 from departments.keys.admin_calls import PAGE, converted, deleted, every, said
@@ -118,8 +119,6 @@ def openai_base_url() -> str:
 
 
 def _openai() -> Provider:
-    from django.conf import settings
-
     name = next(name for name, entry in settings.PROVIDERS.items() if entry["kind"] == "openai")
     return provider_named(name)
 

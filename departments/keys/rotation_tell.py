@@ -46,7 +46,7 @@ def tell(rotation: Rotation, event: Event, details: Mapping[str, Any], by: By | 
 
 def publish(rotation: Rotation) -> None:
     """Ask a worker to begin now. Where the broker is away the tick finds the row."""
-    from departments.keys.tasks import advance_rotation
+    from departments.keys.tasks import advance_rotation  # the task leads back here
 
     try:
         advance_rotation.delay(str(rotation.pk))
