@@ -224,7 +224,8 @@ def main() -> None:
         plain, ours = direct(simulator_port, prepared["key"]), through(web_port, prepared)
         simulator = f"http://127.0.0.1:{simulator_port}"
         print(f"one web process and one simulator on {psutil.cpu_count()} cores, medians of {given.rounds} rounds")
-        print(f"idle memory of the web process {memory([web]) / 2**20:.0f} MiB")
+        own = web.memory_full_info().uss / 2**20
+        print(f"idle memory of the web process {memory([web]) / 2**20:.0f} MiB, of which {own:.0f} are its own")
         asyncio.run(loads(simulator, plain, ours, given.rounds, [web]))
         asyncio.run(held(simulator, ours, given.held, [web]))
 
