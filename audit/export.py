@@ -42,7 +42,8 @@ CHUNK = 64 * 1024
 WORK_MEMORY = "64MB"  # of the database, for sorting: what is more goes to its disk
 
 # the first characters that a spreadsheet may take for a formula, and the apostrophe that guards them
-_FORMULA = "ascii({0}) IN (61, 43, 45, 64, 9, 10, 13, 39)"
+# (a spreadsheet set to Japanese takes the fullwidth signs, too)
+_FORMULA = "ascii({0}) IN (61, 43, 45, 64, 9, 10, 13, 39, 65309, 65291, 65293, 65312)"
 _SEAL = "SELECT n, at, first_seq, last_seq, root, previous, public_key, signature FROM audit_seal WHERE n = %s"
 _HASHES = "SELECT hash FROM audit_leaf WHERE seq BETWEEN %s AND %s ORDER BY seq"
 

@@ -283,6 +283,22 @@ async def test_r24_an_address_that_fills_in_what_no_field_holds_opens_an_empty_f
             assert (await send(ivan, "post", address, dict.fromkeys(names, value)))[0] < 500, (page, value)
 
 
+async def test_r28_no_list_tells_letter_by_letter_what_it_does_not_show(shared: Loot) -> None:
+    """Else IT could read the hash of a password: ?password__startswith=argon2$… shows the person or does not."""
+    ivan = await signed_in(shared.company.ivan)
+    refused = set()
+    for page, admin in PAGES.items():
+        for field in admin.model._meta.fields:
+            if page != "audit_auditevent" and field.name not in {"id", *map(str, admin.list_display)}:
+                asked = f"/admin/{page.replace('_', '/', 1)}/?{field.name}__startswith=a"
+                status, _ = await send(ivan, "get", asked)
+                if status == 400:
+                    refused.add(f"{page}.{field.name}")
+                else:
+                    assert field.name in str(admin.list_filter) or status in {302, 403, 404}, (page, field.name, status)
+    assert {"accounts_user.password", "departments_department.instructions"} <= refused
+
+
 async def test_r24_a_row_that_is_none_is_no_choice_in_a_list(shared: Loot) -> None:
     ivan = await signed_in(shared.company.ivan)
     tried = 0

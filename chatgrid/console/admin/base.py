@@ -22,6 +22,7 @@ from django.contrib.admin.widgets import AutocompleteSelect, RelatedFieldWidgetW
 from django.core.exceptions import BadRequest, FieldDoesNotExist, PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Field, Model, QuerySet
+from django.db.models.constants import LOOKUP_SEP
 from django.forms import BaseModelFormSet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -157,6 +158,13 @@ class ConsoleAdmin(Scoped, AnyModelAdmin):
         if found is None:
             raise Http404
         return found
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Only for what the list shows or filters by: any other field could be read with it, letter by letter."""
+        asked = lookup.partition(LOOKUP_SEP)[0]
+        field = next((each for each in self.opts.fields if asked in {each.name, each.attname}), None)
+        told = {self.opts.pk.name, *map(str, self.list_display), *(_filtered(each) for each in self.list_filter)}
+        return (field is None or field.name in told) and super().lookup_allowed(lookup, value, request)
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *more: Any) -> Any:
         """What is chosen are ids; anything else was not sent by a page of ours."""
@@ -304,3 +312,8 @@ def _could_hold(field: Field[Any, Any], value: Any) -> bool:
     except ValidationError:
         return False
     return True
+
+
+def _filtered(each: Any) -> str:
+    """What an entry of `list_filter` is called in an address: a field, or a filter of ours."""
+    return str(getattr(each, "parameter_name", each))

@@ -31,7 +31,7 @@ COLUMNS = (*SCOPE, *FIELDS)
 MOST_ROWS = 10_000
 NONE = "none"
 # a spreadsheet takes a cell that begins so for a formula
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 Row = Mapping[str, Any]
 Scope = tuple[Any, Any, str]

@@ -123,11 +123,12 @@ def test_a_file_that_is_no_table_of_limits_is_refused(text: str, problem: str) -
         read_csv(text)
 
 
-def test_a_cell_is_never_a_formula_in_a_spreadsheet(company: Company) -> None:
-    User.objects.filter(pk=company.bob.pk).update(email=f"=cmd@{company.organization.slug}.example")
+@pytest.mark.parametrize("beginning", ["=", "+", "-", "@", "＝", "＋", "－", "＠"])
+def test_a_cell_is_never_a_formula_in_a_spreadsheet(company: Company, beginning: str) -> None:
+    User.objects.filter(pk=company.bob.pk).update(email=f"{beginning}cmd@{company.organization.slug}.example")
     set_limit(company, person=company.bob, tokens_per_day=1)
     text = write_csv(Limit.objects.filter(organization=company.organization))
-    assert ",'=cmd@" in text
+    assert f",'{beginning}cmd@" in text
     assert plan_limits(Context(company.organization, "again"), read_csv(text)) == []
 
 

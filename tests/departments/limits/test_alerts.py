@@ -355,6 +355,19 @@ def test_a_name_is_resolved_once_and_the_connection_goes_to_what_was_checked(
     assert asked == ["hooks.example.com"]
 
 
+def test_no_proxy_that_the_environment_names_is_asked(
+    company: Company, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy would look the name up anew, behind the check, and could be anywhere."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+        monkeypatch.setenv(name.lower(), "http://127.0.0.1:1")
+    hook(company, receiver.url)
+    reach(company)
+    send_all()
+    assert len(receiver.got) == 1
+
+
 def test_a_name_in_other_letters_is_written_as_servers_know_it(
     company: Company, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
