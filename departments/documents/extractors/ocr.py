@@ -27,8 +27,8 @@ class Tesseract:
     languages: str
 
     def lines(self, page: Any) -> list[str]:
-        """What a page says, line by line; as long as it takes."""
-        return [line.strip() for line in self._run(page, None).splitlines() if line.strip()]
+        """What a page says, line by line, with blank ones between paragraphs; as long as it takes."""
+        return self._run(page, None).splitlines()
 
     def words(self, page: Any) -> list[tuple[str, Box]]:
         """The words of a page as it is shown, in the order of its lines, with their boxes in points."""

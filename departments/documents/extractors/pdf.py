@@ -104,7 +104,7 @@ def _recognise(page: Any, options: Options) -> list[Line]:
     if options.tesseract is None:
         return []
     lines = Tesseract(options.tesseract, options.languages).lines(page)
-    return [Line(line, 0, 0, -row, -row) for row, line in enumerate(lines)]
+    return [Line(line.strip(), 0, 0, -row, -row) for row, line in enumerate(lines) if line.strip()]
 
 
 def _report_pictures(pages: list[Page], draft: Draft, options: Options) -> None:

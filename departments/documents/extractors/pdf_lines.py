@@ -2,7 +2,8 @@
 
 Rules
 - pdfium gives letters in order, with a line end where it sees one. Where it sees none, a letter that stands lower than
-  the one before begins a line all the same, and a wide gap divides a line into cells.
+  the one before begins a line all the same, and a wide gap divides a line into cells. Where it sees one before a number
+  that stands far to the right of the words before it, there is none.
 - A page is turned so that most of its letters stand upright, however it is shown: only then are lines in their order,
   and boxes tell what stands below what.
 - What is written in the fields of a form, in notes on the page and in stamps is part of the page; a page with any is
@@ -180,7 +181,29 @@ def visible_lines(page: Any, limits: Limits, has_picture: bool) -> list[Line]:
         found = [line for span in _spans(text) for line in _lines(letters, span, has_picture)]
     finally:
         text.close()
-    return [line for line in found if _is_seen(line, longest)]
+    return _with_rows_whole([line for line in found if _is_seen(line, longest)])
+
+
+def _with_rows_whole(lines: list[Line]) -> list[Line]:
+    """The lines; one that goes on beside the line before it, far to its right, is of the same row."""
+    whole: list[Line] = []
+    for line in lines:
+        if whole and _goes_on(whole[-1], line):
+            before = whole.pop()
+            line = replace(
+                before, text=f"{before.text} {line.text}", right=line.right, cells=_cells_of(before) + _cells_of(line)
+            )
+        whole.append(line)
+    return whole
+
+
+def _goes_on(line: Line, after: Line) -> bool:
+    far = after.left - line.right > CELL_GAP * min(line.size, after.size)
+    return far and _is_beside(line, after) and abs(line.size - after.size) <= SAME_LINE * max(line.size, after.size)
+
+
+def _cells_of(line: Line) -> tuple[Cell, ...]:
+    return line.cells or (Cell(line.text, line.left, line.right),)
 
 
 def letters_of(page: Any) -> list[tuple[str, Box | None]]:
@@ -286,11 +309,19 @@ def _line(letters: _Letters, cells: list[_Span], has_picture: bool) -> Iterator[
     """A line of these cells, if it can be seen at all."""
     first, last = cells[0].first, cells[-1].last
     start, end = letters.box(first), letters.box(last)
-    if start is None or end is None or (not has_picture and letters.is_invisible(first)) or letters.is_slanted(first):
+    word = next((place for place, letter in enumerate(cells[0].text) if letter.isalnum()), 0)
+    sized = letters.box(first + word) or start  # a bullet may be set larger than what stands beside it
+    if (
+        start is None
+        or sized is None
+        or end is None
+        or (not has_picture and letters.is_invisible(first))
+        or letters.is_slanted(first)
+    ):
         return
     parts = tuple(_cell(letters, cell) for cell in cells) if len(cells) > 1 else ()
     text = " ".join(cell.text for cell in cells)
-    yield Line(text, start.left, end.right, start.bottom, start.top, letters.is_bold(first), parts)
+    yield Line(text, start.left, end.right, sized.bottom, sized.top, letters.is_bold(first + word), parts)
 
 
 def _cell(letters: _Letters, cell: _Span) -> Cell:

@@ -118,6 +118,31 @@ def test_what_is_written_in_a_form_is_read_beside_its_label_and_marked(tmp_path:
     assert 0.1 < top < bottom < 0.35
 
 
+def test_a_row_whose_numbers_stand_far_from_its_words_is_one_row() -> None:
+    made = paper()
+    rows = [("Item", "Unit price", "Quantity", "Total"), ("Garden hose", "12.50", "3", "37.50")]
+    for row, values in enumerate([*rows, ("Shovel", "20.00", "1", "20.00")]):
+        for column, value in enumerate(values):
+            right = 60 + 40 * column
+            made.text(20 if not column else right - made.get_string_width(value), 40 + 8 * row, value)
+    assert [block.text for block in blocks(bytes(made.output()))] == [
+        "Item: Garden hose; Unit price: 12.50; Quantity: 3; Total: 37.50",
+        "Item: Shovel; Unit price: 20.00; Quantity: 1; Total: 20.00",
+    ]
+
+
+def test_a_list_whose_bullets_are_set_larger_is_no_row_of_headings() -> None:
+    made = paper()
+    made.multi_cell(0, 6, MEALS, new_x="LMARGIN", new_y="NEXT")
+    for number, text in enumerate(("the first of them", "the second of them")):
+        made.set_font("helvetica", size=15)
+        made.text(12, 60 + 8 * number, "-")
+        made.set_font("helvetica", size=11)
+        made.text(16, 60 + 8 * number, text)
+    assert {block.kind for block in blocks(bytes(made.output()))} <= {"paragraph", "list"}
+    assert all(block.heading_path == () for block in blocks(bytes(made.output())))
+
+
 def test_a_watermark_across_a_page_is_no_heading_of_it() -> None:
     made = paper()
     with made.rotation(45, x=105, y=148):
