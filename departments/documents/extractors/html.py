@@ -173,8 +173,9 @@ def _is_hidden(node: LexborNode) -> bool:
 
 def _data_rows(table: LexborNode) -> list[str]:
     """Lines of a table of data; empty for a table that only arranges the page and is then read as blocks."""
-    arranged = "td table, th table" if table.css_first("th") is not None else "td table, td h1, td h2, td ul"
-    if table.css_first(arranged) is not None:
+    if table.css_first("td table, th table") is not None:  # asked first: deep nesting ends at its next level
+        return []
+    if table.css_first("td h1, td h2, td ul") is not None and table.css_first("th") is None:
         return []
     rows = spread([cells for row in table.css("tr") if not _is_hidden(row) and (cells := _cells(row))])
     if len(rows) < 2 or max(len(row) for row in rows) < 2:
