@@ -7,6 +7,7 @@ Rules:
   the rest goes on.
 - What is kept beside a question (the title of its conversation, what nobody could answer) never holds one.
 - A sentence names the kind of thing that was seen and never the thing.
+- Letters and digits that read like others (fullwidth, of other scripts) hide nothing.
 - Every pattern is bounded, so the time grows with the length of the text and no faster.
 """
 
@@ -20,6 +21,7 @@ from departments.calls.booking import record_not_made
 from departments.calls.caller import CallEndedEarly, Caller, Purpose
 from departments.keys.patterns import STRICT
 from departments.models import Department, TypedSecrets
+from departments.prompts.alike import folded
 from departments.prompts.clean import clean
 
 _LABEL = (
@@ -79,7 +81,7 @@ class SecretTyped(CallEndedEarly):
 def find_secrets(text: str) -> list[Typed]:
     """Everything that looks like a secret, in order and without overlaps."""
     found: list[Typed] = []
-    for each in sorted(_found(text), key=lambda typed: (typed.start, -typed.end)):
+    for each in sorted(_found(folded(text)), key=lambda typed: (typed.start, -typed.end)):
         if not found or each.start >= found[-1].end:
             found.append(each)
     return found

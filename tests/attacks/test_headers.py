@@ -16,6 +16,7 @@ import time_machine
 from django.test import AsyncClient
 from django.urls import reverse
 
+from chatgrid.bodies import FORM_BYTES
 from chatgrid.middleware import CONTENT_SECURITY_POLICY, HEADERS
 from tests.attacks.places import Loot, raw, routes
 from tests.company import PASSWORD, Company, signed_in
@@ -112,6 +113,13 @@ async def test_a_body_that_is_too_large_is_refused_with_them() -> None:
     status, headers, _ = await raw(b"/csp-report", method="POST", headers=sent, body=b"a=" + b"x" * 1_100_000)
     assert status == 400
     assert_headers(headers, "too large")
+
+
+async def test_a_body_that_never_ends_is_refused_with_them() -> None:
+    sent = [(b"host", b"localhost"), (b"content-type", b"text/plain")]
+    status, headers, _ = await raw(b"/nowhere", method="POST", headers=sent, body=bytes(FORM_BYTES + 1))
+    assert status == 413
+    assert_headers(headers, "without end")
 
 
 async def test_a_form_from_elsewhere_is_refused_with_them(shared: Loot) -> None:

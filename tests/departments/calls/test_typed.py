@@ -65,6 +65,14 @@ def test_it_sees_a_secret_in_a_sentence_and_takes_it_out(kind: str) -> None:
     assert without.endswith("what is wrong?")
 
 
+@pytest.mark.parametrize("kind", ["card number", "key", "AWS key"])
+def test_a_secret_in_other_letters_is_one_and_goes_in_its_own_place(kind: str) -> None:
+    wide = "".join(chr(ord(each) + 0xFEE0) if "!" <= each <= "~" else each for each in SECRETS[kind])
+    text = f"Тоже: {wide}, верно?"
+    (found,) = find_secrets(text)
+    assert redacted(text, [found]) == f"Тоже: [{kind} removed], верно?"
+
+
 @pytest.mark.parametrize("text", HONEST)
 def test_it_leaves_honest_words_and_numbers_alone(text: str) -> None:
     assert find_secrets(text) == []

@@ -7,8 +7,11 @@ import hashlib
 import hmac
 import itertools
 import json
+import socket
+import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -353,6 +356,40 @@ def test_a_name_is_resolved_once_and_the_connection_goes_to_what_was_checked(
     ((fields, _),) = receiver.got
     assert fields["host"] == f"hooks.example.com:{receiver.server_port}"
     assert asked == ["hooks.example.com"]
+
+
+@override_settings(WEBHOOK_NETWORKS=["127.0.0.1/32"])
+def test_a_certificate_must_be_that_of_the_name_although_the_connection_goes_to_an_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server hears the name in the greeting and has no certificate to show, so nothing is sent."""
+    names: list[str | None] = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sni_callback = lambda _, name, __: names.append(name)
+    known = outgoing.socket.getaddrinfo
+    monkeypatch.setattr(
+        outgoing.socket,
+        "getaddrinfo",
+        lambda host, *more, **named: known("127.0.0.1" if host == "hooks.example.com" else host, *more, **named),
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def greet() -> None:
+            with suppress(OSError), context.wrap_socket(listening.accept()[0], server_side=True):
+                pass
+
+        thread = threading.Thread(target=greet, daemon=True)
+        thread.start()
+        with pytest.raises(NotReachable):
+            outgoing.post(f"https://hooks.example.com:{listening.getsockname()[1]}/", b"{}", {})
+        thread.join(timeout=10)
+    assert names == ["hooks.example.com"]
+
+
+@override_settings(WEBHOOK_NETWORKS=["10.0.0.0/8"])
+def test_what_goes_to_the_open_internet_is_encrypted_also_where_a_network_of_ones_own_is_open() -> None:
+    with pytest.raises(NotReachable, match="Only https"):
+        outgoing.post("http://93.184.215.14:8080/", b"{}", {})
 
 
 def test_no_proxy_that_the_environment_names_is_asked(
