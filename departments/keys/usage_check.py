@@ -74,7 +74,7 @@ def check(organization: Organization, now: datetime | None = None) -> list[Diffe
         tell_days(connection, (organization.pk, organization.name), days, found, now)
     for alarm in fresh:
         logger.critical("organization %s: %s", organization.pk, alarm)
-    usage_findings.file(organization, [each for each in found if each.is_alarm], keys)
+    usage_findings.file(organization, [each for each in found if each.is_alarm])
     usage_findings.close_answered(organization, keys)
     return fresh
 

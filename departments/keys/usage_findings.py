@@ -39,14 +39,15 @@ WORDS = {
 LONGEST = 400
 
 
-def file(organization: Organization, alarms: Iterable[Difference], keys: Sequence[KnownKey]) -> list[Finding]:
-    """File the alarms as findings of their departments; those that were opened or have grown."""
-    retired = {key.key_id for key in keys if key.retired_at is not None}
+def file(organization: Organization, alarms: Iterable[Difference]) -> list[Finding]:
+    """File the alarms as findings of their departments; those that were opened or have grown.
+
+    Also of a key that was exchanged meanwhile, for OpenAI counts late: `close_answered` closes that one at once.
+    """
     grouped: dict[tuple[Department, Finding.Kind], list[Difference]] = {}
     for alarm in alarms:
         department = _department_of(organization, alarm)
-        answered = alarm.reason is Reason.LEAKED_KEY and alarm.key_id in retired
-        if department is not None and not answered:
+        if department is not None:
             grouped.setdefault((department, KINDS[alarm.reason]), []).append(alarm)
     found = [_file(department, kind, places) for (department, kind), places in grouped.items()]
     return [finding for finding in found if finding is not None]
@@ -80,13 +81,13 @@ def _file(department: Department, kind: Finding.Kind, places: list[Difference]) 
     filed = Finding.objects.filter(department=department, kind=kind)
     known = [_places(finding) for finding in filed]
     opened = filed.filter(closed_at=None).first()
-    if not any(_is_more(place, known) for place in places):
+    fresh = {place.place: place for place in places if _is_more(place, known)}
+    if not fresh:
         if opened is not None:
             Finding.objects.filter(pk=opened.pk).update(seen_at=timezone.now())
         return None
-    if opened is not None:
-        # days that are no longer compared are a part of it until it is closed
-        places = list({**_places(opened), **{place.place: place for place in places}}.values())
+    # days that are no longer compared are a part of it until it is closed
+    places = list({**(_places(opened) if opened else {}), **fresh}.values())
     fields = {"sentence": _sentence(department, kind, places), "evidence": _evidence(places), "seen_at": timezone.now()}
     if opened is not None:
         Finding.objects.filter(pk=opened.pk).update(**fields)

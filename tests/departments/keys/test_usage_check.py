@@ -274,6 +274,30 @@ def test_a_second_leak_that_is_smaller_than_the_first_is_a_finding_again(
     assert [each["id"] for each in second.evidence["keys"]] == [KeyReference.objects.get(department=company.hr).key_id]
 
 
+def test_a_leak_that_openai_counts_only_after_the_key_was_exchanged_is_told_and_closed_at_once(
+    company: Company, openai: OpenAICompany
+) -> None:
+    reference = KeyReference.objects.get(department=company.hr)
+    run(rotating.start(company.hr, Rotation.Trigger.SCHEDULE))
+    openai.add_usage(
+        at=(timezone.now() - timedelta(days=1)).timestamp(),
+        kind="completions",
+        project=reference.project_id,
+        key=reference.key_id,
+        model="gpt-6-luna",
+        requests=40,
+        prompt_tokens=10,
+        completion_tokens=10,
+    )
+    for _ in range(2):
+        usage_check.check(company.organization)
+    finding = Finding.objects.get(department=company.hr)
+    assert (finding.kind, finding.closed_how) == (Finding.Kind.LEAKED_KEY, "repaired")
+    assert "40 requests" in finding.sentence
+    written = AuditEvent.objects.filter(organization_id=company.organization.pk, event=Event.LEAK_CLOSED)
+    assert [event.subject_id for event in written] == [str(finding.pk)]
+
+
 def test_an_open_finding_keeps_its_first_days_when_only_newer_ones_are_still_compared(
     company: Company, openai: OpenAICompany
 ) -> None:
