@@ -41,6 +41,7 @@ class Kind(StrEnum):
     NO_SEAL = "there is no seal at all"
     MONTH_TOO_YOUNG = "a month was dropped before its time"
     LATE = "events were sealed late"
+    TEXT_CHANGED = "the text of a question is not the one that was sealed with its event"
     SUMS = "a sum behind the charts is not what the record adds up to"
 
 

@@ -3,7 +3,8 @@
 What is checked, for every seal in its order: the signature and that its key may sign; that its number and its events
 follow the seal before, whose digest it names; that each of its leaves has its event; each leaf computed again from the
 event; the root computed again. Then: events without a leaf, the anchors outside, the age of the newest seal, and for
-months that are gone their sealed end. At last the sums behind the charts, added up again from the events.
+months that are gone their sealed end. Each text of a question that is still kept is held against the hash that was
+sealed with its event. At last the sums behind the charts, added up again from the events.
 
 Trust comes from outside the database: the public keys an operator names, or those the anchors hold. A key that comes
 later must be named by an event under a seal of the key before it.
@@ -55,6 +56,12 @@ _ENDS = """
     SELECT e.id, s.at, e.subject_id, e.details FROM audit_event e
     JOIN audit_leaf l ON l.event_id = e.id AND l.at = e.at JOIN audit_seal s ON s.n = l.seal
     WHERE e.event = %s ORDER BY s.n
+"""
+_OTHER_TEXTS = """
+    SELECT l.seal, l.seq, e.id, count(*) OVER () FROM audit_text t JOIN audit_event e ON e.id = t.event_id
+    LEFT JOIN audit_leaf l ON l.event_id = e.id AND l.at = e.at
+    WHERE e.query_hash <> '' AND e.query_hash <> encode(sha256(t.salt || convert_to(t.text, 'UTF8')), 'hex')
+    ORDER BY l.seq LIMIT 1
 """
 _LATE = """
     SELECT s.n, s.late, (
@@ -119,6 +126,7 @@ class Verifier:
             self._read_announcements()
             self._check_seals()
             self._check_unsealed()
+            self._check_texts()
             self._check_late()
             self._check_age()
             self._check_sums()
@@ -263,6 +271,12 @@ class Verifier:
         row = self._connection.execute(_WITHOUT_LEAF).fetchone()
         if row:
             self._find(Kind.UNSEALED, event_id=row[0], words=f"{row[2]} of them, the first of {row[1]:%Y-%m-%d %H:%M}")
+
+    def _check_texts(self) -> None:
+        row = self._connection.execute(_OTHER_TEXTS).fetchone()
+        if row:
+            seal, seq, event_id, count = row
+            self._find(Kind.TEXT_CHANGED, seal, seq=seq, event_id=event_id, words=f"{count} of them")
 
     def _check_late(self) -> None:
         """Late events: explained where no seal was made since they happened, else worth a question."""

@@ -184,4 +184,4 @@ def test_it_waits_for_a_signing_key_that_cannot_be_read_and_then_seals() -> None
     finally:
         stop.set()
         running.join()
-    assert len(tries) == 2
+    assert len(tries) >= 2  # a lock that the sealer before has not let go of costs a try, too

@@ -1,6 +1,7 @@
 """The tamper matrix: every change, made with full rights over the database, is found, and the first bad place is named.
 
-The record under attack: seals 1 (empty), 2 (events 1-4), 3 (events 5-8), 4 (events 9-12), 5 (empty).
+The record under attack: seals 1 (empty), 2 (events 1-4), 3 (events 5-8), 4 (events 9-12), 5 (events 13 and
+14: questions with their texts).
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from audit.findings import Kind, Severity
 from audit.rollups import advance, rebuild
 from audit.seals import roll_key
 from audit.signing import Ed25519Signer
+from audit.writer import Entry, KeptText, record_with
 from chatgrid.dev.services.bootstrap import APP, SEALER
 from tests.audit.places import Record, copy_of, new_record
 
+KEEP = "INSERT INTO audit_text (event_id, salt, text) VALUES (%s, %s, %s)"
+EVENT_13 = "(SELECT event_id FROM audit_leaf WHERE seq = 13)"
 EVENT_6 = "(SELECT event_id FROM audit_leaf WHERE seq = 6)"
 
 
@@ -32,6 +36,11 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
             record.write(3)
             record.write(event=Event.CALL_ANSWERED, model_asked="gpt-6-luna", tokens_input=800, actor_id=uuid4())
             record.seal()
+        with record.as_role(APP) as connection:
+            for question in ("Who earns most?", "Who earns least? \u00e9\U0001f600"):
+                text, asked = KeptText.of(question), uuid4()
+                record_with(connection, Entry(event=Event.CALL_REQUESTED, id=asked, query_hash=text.digest))
+                connection.execute(KEEP, [asked, text.salt, text.text])
         record.seal()
         with record.as_role(APP) as connection, connection.cursor() as cursor:
             advance(cursor)
@@ -152,7 +161,7 @@ def slip_in_a_row_with_a_leaf(record: Record) -> None:
     slip_in_a_back_dated_row(record)
     record.tamper(
         "INSERT INTO audit_leaf (seq, seal, event_id, at, hash)"
-        " SELECT 13, 4, id, at, sha256('x') FROM audit_event ORDER BY at LIMIT 1"
+        " SELECT 15, 4, id, at, sha256('x') FROM audit_event ORDER BY at LIMIT 1"
     )
 
 
@@ -200,6 +209,23 @@ def say_that_no_seal_was_summed(record: Record) -> None:
     record.tamper("UPDATE audit_rollup_state SET seal = 0")
 
 
+def change_the_text_of_a_question(record: Record) -> None:
+    record.tamper(f"UPDATE audit_text SET text = 'Who earns nothing?' WHERE event_id = {EVENT_13}")
+
+
+def give_the_text_of_a_question_another_salt(record: Record) -> None:
+    record.tamper(f"UPDATE audit_text SET salt = '\\x00' WHERE event_id = {EVENT_13}")
+
+
+def say_that_another_asked_it(record: Record) -> None:
+    """The text of number 14 becomes that of number 13, whose own is gone."""
+    fourteen = EVENT_13.replace("13", "14")
+    record.tamper(
+        f"DELETE FROM audit_text WHERE event_id = {EVENT_13}",
+        f"UPDATE audit_text SET event_id = {EVENT_13} WHERE event_id = {fourteen}",
+    )
+
+
 MATRIX: list[tuple[Callable[[Record], None], Kind, int | None, int | None]] = [
     (change_a_row, Kind.EVENT_CHANGED, 3, 6),
     (change_the_time_of_a_row, Kind.EVENT_MISSING, 3, 6),
@@ -214,11 +240,14 @@ MATRIX: list[tuple[Callable[[Record], None], Kind, int | None, int | None]] = [
     (change_a_seal, Kind.SIGNATURE, 3, None),
     (sign_with_another_key, Kind.KEY, 3, None),
     (slip_in_a_back_dated_row, Kind.UNSEALED, None, None),
-    (slip_in_a_row_with_a_leaf, Kind.BEYOND, 6, 13),
+    (slip_in_a_row_with_a_leaf, Kind.BEYOND, 6, 15),
     (drop_a_partition, Kind.LEAF_MISSING, 2, 1),
     (cut_off_the_newest_seals, Kind.ANCHOR_MISSING, 4, None),
     (cut_off_and_seal_again, Kind.ANCHOR_DIFFERS, 4, None),
     (empty_everything, Kind.ANCHOR_MISSING, 1, None),
+    (change_the_text_of_a_question, Kind.TEXT_CHANGED, 5, 13),
+    (give_the_text_of_a_question_another_salt, Kind.TEXT_CHANGED, 5, 13),
+    (say_that_another_asked_it, Kind.TEXT_CHANGED, 5, 13),
     (change_a_sum, Kind.SUMS, None, None),
     (take_away_a_person_s_sums, Kind.SUMS, None, None),
     (invent_a_sum_of_another_month, Kind.SUMS, None, None),
@@ -234,6 +263,12 @@ def test_an_attack_with_full_rights_is_found(
     first = record.verify().first_fault
     assert first is not None
     assert (first.kind, first.seal, first.seq) == (kind, seal, seq)
+
+
+def test_an_erased_text_leaves_a_record_that_holds(record: Record) -> None:
+    with record.as_role(APP) as connection:
+        connection.execute(f"DELETE FROM audit_text WHERE event_id = {EVENT_13}")
+    assert record.verify().findings == []
 
 
 WORD_OF_ANOTHER = secrets.token_bytes(64).hex()
@@ -262,7 +297,7 @@ def test_the_event_of_a_new_key_is_sealed_like_any_other(rolled: tuple[Record, E
         record.tamper("UPDATE audit_event SET details = '{}' WHERE event = 'record:key_changed'")
         first = record.verify(trusted=[rolled[1].public_key]).first_fault
     assert first is not None
-    assert (first.kind, first.seal, first.seq) == (Kind.EVENT_CHANGED, 6, 13)
+    assert (first.kind, first.seal, first.seq) == (Kind.EVENT_CHANGED, 6, 15)
 
 
 def change_the_anchor_s_line(record: Record, number: int, **changed: object) -> None:

@@ -202,6 +202,7 @@ async def test_a_text_that_is_not_the_sealed_one_is_named(company: Company) -> N
     client = await freshly(company.ada)
     page = (await client.post(address(entry.id, "question"), REASON)).content.decode()
     assert "NOT the one that was sealed" in page
+    AuditText.objects.filter(event_id=entry.id).delete()  # a verification of the whole record would find it
 
 
 async def test_a_page_with_a_question_is_kept_by_no_browser(company: Company) -> None:
