@@ -39,7 +39,7 @@ def end_early(
     department: Department, grant_id: UUID, by: Person, reason: str, address: str = "", more: Mapping[str, str] = {}
 ) -> Grant:
     """End a grant now; `more` goes into the event. Raises NotFound, or NotPossible: no reason, or ended already."""
-    reason = reason.strip()[:LONGEST_REASON]
+    reason = reason.replace("\x00", "").strip()[:LONGEST_REASON]
     with transaction.atomic():
         found = Grant.objects.select_for_update(of=("self",)).select_related("department__organization", "person")
         grant = found.filter(pk=grant_id, department=department).first()

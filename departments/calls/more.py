@@ -12,6 +12,7 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from decimal import Decimal
@@ -33,6 +34,9 @@ from departments.models import Department, Membership
 from departments.roles import DepartmentRole
 
 MOST_TIMES = 10  # an amount above so many times the ceiling is a slip of the finger
+# with or without a comma after each third digit; as many as the database holds
+TOKENS = re.compile(r"[0-9]{1,12}|[0-9]{1,3}(,[0-9]{3}){1,3}")
+DOLLARS = re.compile(r"([0-9]{1,12}|[0-9]{1,3}(,[0-9]{3}){1,3})(\.[0-9]{1,4})?")
 ENDS = {"today": "Tonight", "week": "In seven days", "month": "At the end of the month"}
 
 
@@ -58,7 +62,7 @@ def open_request(person: Person, department: Department) -> MoreAsked | None:
 
 def ask_for_more(person: Person, department: Department, reason: str, address: str = "") -> MoreAsked:
     """Raises NotPossible."""
-    reason = reason.strip()[:LONGEST_REASON]
+    reason = reason.replace("\x00", "").strip()[:LONGEST_REASON]
     if not reason:
         raise NotPossible("Write what you need it for, so that your department admin can decide.")
     budget = own_budget(person, department)
@@ -148,18 +152,20 @@ def _claimed(department: Department, asked_id: UUID, admin: Person) -> MoreAsked
 
 
 def _amount(written: str, asked: MoreAsked, meter: Meter | None) -> Decimal:
-    try:
-        amount = Decimal(written.replace(",", "").replace(" ", ""))
-    except ArithmeticError:
-        raise NotPossible("Write the amount as a number, such as 20000.") from None
-    if not amount.is_finite() or amount <= 0:
+    text = "".join(written.split())
+    # 20.000 tokens or 12,50 dollars, as other countries write them, must not become 20 or 1250
+    if asked.measure == Grant.Measure.MONEY and not DOLLARS.fullmatch(text):
+        raise NotPossible("Write the amount in dollars, with a point before the cents, such as 12.50.")
+    if asked.measure == Grant.Measure.TOKENS and not TOKENS.fullmatch(text):
+        raise NotPossible("Write a whole number of tokens, such as 20000.")
+    amount = Decimal(text.replace(",", ""))
+    if amount <= 0:
         raise NotPossible("Write an amount above zero.")
-    most = MOST_TIMES * Decimal(meter.limit or 0) if meter else Decimal(0)
-    if most and amount > most:
+    if meter is None:
+        raise NotPossible("This budget is not theirs any more, so nothing can be added to it. Decline the request.")
+    if meter.limit and amount > MOST_TIMES * Decimal(meter.limit):
         raise NotPossible(f"That is more than {MOST_TIMES} times the budget itself. IT can raise the budget.")
-    if asked.measure == Grant.Measure.TOKENS and amount != amount.to_integral_value():
-        raise NotPossible("Write a whole number of tokens.")
-    return amount.quantize(Decimal("0.0001"))
+    return amount
 
 
 def _end(department: Department, end: str) -> datetime:

@@ -33,7 +33,7 @@ class AlertTarget(models.Model):
         related_name="alert_targets",
         help_text="Empty: every department, and the company's own budgets.",
     )
-    kind = models.CharField("by", max_length=8, choices=Kind.choices)
+    kind = models.CharField("sent by", max_length=8, choices=Kind.choices)
     address = models.CharField(max_length=500, help_text="An e-mail address, or the address of an HTTPS server.")
     secret_epoch = models.PositiveIntegerField(default=1, editable=False, help_text="One more makes a new secret.")
     is_active = models.BooleanField("send alerts", default=True)

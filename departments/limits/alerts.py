@@ -237,7 +237,7 @@ def _send(notice_id: UUID) -> bool:
         return False
     try:
         _deliver(notice)
-    except (NotReachable, SMTPException, OSError) as error:
+    except (NotReachable, SMTPException, OSError, ValueError) as error:  # a ValueError: what no mail can carry
         problem = str(error) if isinstance(error, NotReachable) else type(error).__name__
         _note_failure(notice, problem)
         return False
@@ -264,7 +264,8 @@ def _next_attempt(attempts: int) -> datetime | None:
 
 def _deliver(notice: Notice) -> None:
     if notice.kind == AlertTarget.Kind.EMAIL:
-        EmailMessage(notice.subject, notice.body, to=[notice.address]).send()
+        # a name may hold the end of a line, and a subject must not: it would be a header of its own
+        EmailMessage(" ".join(notice.subject.split()), notice.body, to=[notice.address]).send()
         return
     target = notice.target
     if target is None or not target.is_active:

@@ -84,7 +84,7 @@ def test_it_adds_a_person_and_makes_a_department(console: Page, office: Company)
     assert User.objects.get(email=email).organization_id == office.organization.pk
     console.goto("/admin/departments/department/add/")
     clean(console)
-    console.get_by_label("Name").fill("Legal")
+    console.get_by_label("Name", exact=True).fill("Legal")
     console.get_by_label("Short name").fill("legal")
     console.get_by_role("button", name="Save", exact=True).click()
     expect(console.locator(".notices")).to_contain_text("Legal")
@@ -163,7 +163,7 @@ def test_it_ends_a_grant_sets_up_a_target_and_finds_both_in_the_record(console: 
     assert not Grant.objects.get(person=office.bob).holds
     console.goto("/admin/limits/alerttarget/add/")
     clean(console)
-    console.get_by_label("Kind").select_option("webhook")
+    console.get_by_label("Sent by").select_option("webhook")
     console.get_by_label("Address").fill("https://hooks.example.com/budget")
     console.get_by_role("button", name="Save and continue editing").click()
     expect(console.get_by_text("Signing secret")).to_be_visible()

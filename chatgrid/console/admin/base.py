@@ -9,30 +9,31 @@ Rules:
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import ShowFacets
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import AutocompleteSelect, RelatedFieldWidgetWrapper
-from django.core.exceptions import BadRequest, FieldDoesNotExist, PermissionDenied, ValidationError
-from django.db import transaction
+from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
+from django.db import IntegrityError, transaction
 from django.db.models import Field, Model, QuerySet
 from django.db.models.constants import LOOKUP_SEP
 from django.forms import BaseModelFormSet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.utils.text import capfirst
 
-from audit.events import Event
-from audit.models import AuditEvent
+from chatgrid.console.admin.history import MOST_ACTS, history_of
 from chatgrid.console.dangers import confirm_change
 from chatgrid.console.fresh import require_confirmation
-from chatgrid.console.recording import KINDS, Values, record_act, record_difference, snapshot, stored
+from chatgrid.console.recording import KINDS, record_act, record_difference, snapshot, stored
 from chatgrid.console.scope import may_change, may_enter, viewer_of, visible
 from departments.models import Department, Organization
 
@@ -45,7 +46,20 @@ else:
     AnyModelAdmin, AnyTabularInline = admin.ModelAdmin, admin.TabularInline
     AnyModelForm, AnyInlineFormSet = forms.ModelForm, forms.BaseInlineFormSet
 
-HISTORY = 100
+logger = logging.getLogger(__name__)
+
+SEEN = "seen"
+CHANGED_MEANWHILE = (
+    "Somebody has changed this since you opened it, and nothing of yours was saved. Open the page anew to see it as it "
+    "is now; its history says who it was."
+)
+
+
+def mark_of(obj: Model) -> str:
+    """What tells one state of an object from another; "" for a thing that is not recorded."""
+    if type(obj) not in KINDS:
+        return ""
+    return hashlib.sha256(json.dumps(snapshot(obj), sort_keys=True).encode()).hexdigest()[:16]
 
 
 class ConsoleForm(AnyModelForm):
@@ -57,6 +71,13 @@ class ConsoleForm(AnyModelForm):
         super().__init__(*args, **{"label_suffix": "", **kwargs})
         if self.instance._state.adding and self.organization is not None and hasattr(self.instance, "organization_id"):
             self.instance.organization = self.organization
+
+    def clean(self) -> dict[str, Any]:
+        """Of two who have the same page open the second is told, instead of undoing what the first has saved."""
+        cleaned = super().clean() or {}
+        if self.data.get(SEEN) and not self.instance._state.adding and self.data[SEEN] != mark_of(self.instance):
+            raise forms.ValidationError(CHANGED_MEANWHILE)
+        return cleaned
 
     def add_error(self, field: str | None, error: Any) -> None:
         """A model may complain about what this page shows and lets nobody change: that stands above the fields."""
@@ -177,6 +198,29 @@ class ConsoleAdmin(Scoped, AnyModelAdmin):
         form.organization = viewer_of(request).organization
         return form
 
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except IntegrityError as error:  # the form has looked, and somebody else was faster than it could save
+            logger.warning("not saved, because another row was there first: %s", error)
+            messages.error(request, "Somebody has just saved the same. Nothing of yours was saved: look at the list.")
+            return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: Any,
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Any = None,
+    ) -> Any:
+        # what the person has typed stands in `obj` by now, so a page that comes back keeps the mark it came with
+        context[SEEN] = request.POST.get(SEEN, "") if request.method == "POST" or obj is None else mark_of(obj)
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         before = stored(obj) if change else {}
         confirm_change(request, obj, before)
@@ -232,8 +276,8 @@ class ConsoleAdmin(Scoped, AnyModelAdmin):
             "title": f"History of {obj}",
             "opts": self.opts,
             "original": obj,
-            "acts": [Act.of(event, type(obj)) for event in _history(request, obj)],
-            "most": HISTORY,
+            "acts": history_of(viewer_of(request), obj),
+            "most": MOST_ACTS,
         }
         return TemplateResponse(request, self.object_history_template, context)
 
@@ -258,52 +302,6 @@ class DepartmentFilter(admin.SimpleListFilter):
 def counted(number: int, options: Any) -> str:
     """As in "1 membership", "3 memberships"."""
     return f"{number:,} {options.verbose_name if number == 1 else options.verbose_name_plural}"
-
-
-@dataclass(frozen=True)
-class Act:
-    """What somebody did to an object, as its history tells it."""
-
-    event: AuditEvent
-    lines: list[str]
-    reason: str
-
-    @classmethod
-    def of(cls, event: AuditEvent, model: type[Model]) -> Act:
-        before, after = event.details.get("before", {}), event.details.get("after", {})
-        names = [name for name in {**before, **after} if name != "reason"]
-        lines = [_difference(label_of(model, name), before, after, name) for name in names]
-        return cls(event, lines, event.details.get("reason") or after.get("reason") or "")
-
-
-def label_of(model: type[Model], name: str) -> str:
-    """A field as its page calls it; the record may hold one that a newer version does not have."""
-    try:
-        return capfirst(str(model._meta.get_field(name).verbose_name))  # type: ignore[union-attr]
-    except FieldDoesNotExist:
-        return name
-
-
-def _difference(label: str, before: Values, after: Values, name: str) -> str:
-    if name not in before:
-        return f"{label}: {_told(after[name])}"
-    return f"{label}: {_told(before[name])} → {_told(after[name]) if name in after else 'gone'}"
-
-
-def _told(value: Any) -> str:
-    """A value of the record: a number with its thousands, yes and no, a name without the id behind it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value in {None, ""} if not isinstance(value, list | dict) else not value:
-        return "none"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _history(request: HttpRequest, obj: Model) -> list[AuditEvent]:
-    about = AuditEvent.objects.filter(
-        event=Event.ADMIN_CHANGED, subject_kind=KINDS[type(obj)].name, subject_id=str(obj.pk)
-    )
-    return list(visible(about, viewer_of(request)).order_by("-at")[:HISTORY])
 
 
 def _could_hold(field: Field[Any, Any], value: Any) -> bool:

@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
             model_name="alerttarget",
             name="kind",
             field=models.CharField(
-                choices=[("email", "E-mail"), ("webhook", "Webhook")], max_length=8, verbose_name="by"
+                choices=[("email", "E-mail"), ("webhook", "Webhook")], max_length=8, verbose_name="sent by"
             ),
         ),
         migrations.AlterField(

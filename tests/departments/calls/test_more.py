@@ -170,7 +170,7 @@ async def test_another_departments_and_another_companys_requests_are_not_there(
     assert asked.state == MoreAsked.State.OPEN
 
 
-AMOUNTS = ["", "0", "-5", "1.5", "abc", "NaN", "Infinity", "1e30", "2001"]
+AMOUNTS = ["", "0", "-5", "1.5", "20.000", "2,0", "1,2345", "abc", "NaN", "Infinity", "1e30", "1e2", "2001", "9" * 40]
 
 
 @pytest.mark.parametrize("amount", AMOUNTS)
@@ -197,6 +197,39 @@ async def test_more_money_a_month_is_asked_for_where_that_is_in_the_way(company:
     assert isinstance(await reserve(company, **prices), Granted)
     end = (await Grant.objects.aget(person=company.bob)).ends_at.astimezone(ZoneInfo("Europe/Berlin"))
     assert (end.day, end.hour) == (1, 0)
+
+
+@pytest.mark.parametrize("amount", ["12,50", "1.234,5", "0.00001", "1e3", "-1", "9" * 30, "$5"])
+async def test_an_amount_in_dollars_is_never_read_for_another_one(company: Company, amount: str) -> None:
+    set_limit(company, person_money_per_month=Decimal(500))
+    asked = await ask(company)
+    alice = await signed_in(company.alice)
+    response = await alice.post(f"{ADDRESS}{asked.pk}", {"amount": amount, "end": "today"}, follow=True)
+    assert "such as 12.50" in response.content.decode()
+    assert not await Grant.objects.filter(person=company.bob).aexists()
+    await alice.post(f"{ADDRESS}{asked.pk}", {"amount": "1,234.50", "end": "today"})
+    assert (await Grant.objects.aget(person=company.bob)).amount == Decimal("1234.5")
+
+
+@pytest.mark.parametrize("amount", ["20000", "1e17", "9" * 12])
+async def test_a_budget_that_was_lifted_meanwhile_gets_no_more(company: Company, amount: str) -> None:
+    limit = set_limit(company, person_tokens_per_day=200)
+    asked = await ask(company)
+    await limit.adelete()
+    alice = await signed_in(company.alice)
+    response = await alice.post(f"{ADDRESS}{asked.pk}", {"amount": amount, "end": "today"}, follow=True)
+    assert "notice-error" in response.content.decode()
+    assert not await Grant.objects.filter(person=company.bob).aexists()
+    await alice.post(f"{ADDRESS}{asked.pk}", {"decline": "1"})
+    await asked.arefresh_from_db()
+    assert asked.state == MoreAsked.State.DECLINED
+
+
+async def test_a_reason_of_odd_characters_is_kept_as_far_as_a_database_can(company: Company) -> None:
+    set_limit(company, person_tokens_per_day=200)
+    bob = await signed_in(company.bob)
+    assert (await bob.post(f"{ADDRESS}ask", {"reason": "für 報告 \x00\u202e<b>"})).status_code == 302
+    assert (await MoreAsked.objects.aget(person=company.bob)).reason == "für 報告 \u202e<b>"
 
 
 async def test_without_a_budget_of_ones_own_the_page_says_who_can_help(company: Company) -> None:

@@ -29,6 +29,7 @@ from departments import outgoing
 from departments.limits import alerts
 from departments.limits.alert_models import Alert, AlertTarget, Notice
 from departments.limits.models import Spent
+from departments.models import Department
 from departments.outgoing import NotReachable, destination
 from tests.company import Company, set_limit
 from tests.departments.limits.reserving import reserve
@@ -427,6 +428,27 @@ def test_a_name_in_other_letters_is_written_as_servers_know_it(
 def test_a_name_that_none_can_have_is_a_sentence_and_stops_no_other_message(name: str) -> None:
     with pytest.raises(NotReachable):
         outgoing.post(f"https://{name}/", b"{}", {})
+
+
+def test_a_name_that_holds_the_end_of_a_line_stops_no_mail(company: Company) -> None:
+    Department.objects.filter(pk=company.hr.pk).update(name="People\r\nBcc: everybody@x.example")
+    set_limit(company, department=company.hr, tokens_per_day=10)
+    spend(company, 5)
+    assert raised(company) == [("department", "tokens", "day", 50)]
+    send_all()
+    (told,) = [each for each in mail.outbox if each.to == [company.alice.email]]
+    assert told.subject == "The budget of People Bcc: everybody@x.example for today is 50 % used"
+    assert "Bcc" not in told.message()
+
+
+def test_what_no_mail_can_carry_stops_no_other_message(company: Company) -> None:
+    target = AlertTarget.objects.create(organization=company.organization, kind="email", address="a@b.example\nx")
+    set_limit(company, department=company.hr, tokens_per_day=10)
+    spend(company, 5)
+    raised(company)
+    send_all()
+    assert Notice.objects.get(target=target).problem == "BadHeaderError"
+    assert [each for each in mail.outbox if each.to == [company.alice.email]]
 
 
 def test_a_name_with_one_private_address_among_others_is_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
