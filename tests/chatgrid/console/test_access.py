@@ -60,6 +60,10 @@ async def test_a_list_opens_for_it_auditor_and_operator_only(company: Company, n
         assert (await (await signed_in(person)).get(address)).status_code == status, person
 
 
+async def test_the_operator_begins_in_the_console() -> None:
+    assert (await (await signed_in(operator())).get("/")).headers["location"] == reverse("admin:index")
+
+
 async def test_who_has_no_department_finds_the_console_from_the_first_page(company: Company) -> None:
     button = "Open the console"
     assert button in (await (await signed_in(company.ada)).get("/")).content.decode()
