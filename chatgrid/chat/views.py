@@ -50,7 +50,7 @@ TOO_LONG = f"This is longer than {QUESTION_LENGTH:,} characters. Shorten it, or 
 @require_GET
 @require_person
 def home(request: PersonRequest) -> HttpResponse:
-    """To a new chat in the department of the latest conversation, else in the first one; the operator to the console."""
+    """To a new chat in the department of the latest conversation, else in the first; the operator to the console."""
     if request.person.organization_id is None:
         return redirect("admin:index")  # of no company, so of no department either
     memberships = list(departments_of(request.person))
