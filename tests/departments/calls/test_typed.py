@@ -81,9 +81,9 @@ def test_it_leaves_honest_words_and_numbers_alone(text: str) -> None:
 @pytest.mark.parametrize("piece", ["4", "4 ", "sk-", "password: ", "eyJa", "a://b:", f"-----BEGIN {PEM}", "xoxb-"])
 def test_its_time_grows_with_the_length_only(piece: str) -> None:
     def seconds(length: int) -> float:
-        started = time.perf_counter()
+        started = time.thread_time()
         find_secrets((piece * length)[:length])
-        return time.perf_counter() - started
+        return time.thread_time() - started
 
     assert min(seconds(16_000) for _ in range(2)) < 40 * min(seconds(1_600) for _ in range(3)) + 0.1
 
@@ -110,6 +110,14 @@ async def test_a_warned_person_decides_and_nothing_is_sent_or_kept_before(office
     assert Message.objects.filter(conversation__owner=office.bob, role="person", text__contains=CARD).exists()
     asked = AuditEvent.objects.get(actor_id=office.bob.pk, event=Event.CALL_REQUESTED, purpose="chat")
     assert "question:card number" in asked.labels
+
+
+async def test_characters_that_nobody_sees_hide_no_secret(office: Company, provider: Provider) -> None:
+    key = give_key(office.hr)
+    hidden = "\u200b".join(CARD)
+    response = await (await signed_in(office.bob)).post("/d/hr/ask", {"question": f"Is {hidden} ours?"}, headers=STREAM)
+    assert response.status_code == 422
+    assert requests_of(provider, key) == []
 
 
 async def test_without_javascript_the_page_asks_and_the_same_form_sends(office: Company) -> None:

@@ -162,6 +162,15 @@ def test_no_later_handler_finds_the_exception_itself(make_key) -> None:
     assert key not in str(record.__dict__)
 
 
+def test_a_stack_keeps_its_lines_and_loses_the_key(make_key) -> None:
+    key = make_key()
+    record = logging.makeLogRecord({"msg": "slow", "stack_info": f"Stack:\n  ask({key!r})\n  \x1b[2J"})
+    KeyRedactionFilter().filter(record)
+    assert key not in record.stack_info
+    assert record.stack_info.splitlines()[0] == "  | Stack:"
+    assert "\x1b" not in record.stack_info
+
+
 def test_extra_attributes_are_cleaned_and_plain_ones_kept(make_key) -> None:
     key, request = make_key(), object()
     record = logging.makeLogRecord(
