@@ -88,6 +88,8 @@ def test_it_adds_a_person_and_makes_a_department(console: Page, office: Company)
     console.get_by_label("Short name").fill("legal")
     console.get_by_role("button", name="Save", exact=True).click()
     expect(console.locator(".notices")).to_contain_text("Legal")
+    assert console.locator(".notices a").count() == 1
+    assert console.locator(".notice > a").count() == 0, "a sentence with a link in it is one piece, not three columns"
     assert Department.objects.filter(organization=office.organization, slug="legal").exists()
 
 
