@@ -79,10 +79,21 @@ def plan_company(organization: Organization, text: str, reason: str) -> list[Cha
     return [change for change in changes if change is not None]
 
 
+class OnceLoader(yaml.SafeLoader):
+    """YAML in which a name stands once: of two departments with one name PyYAML would forget the first in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [each.value for each, _ in node.value if isinstance(each, yaml.ScalarNode)]
+        for name in names:
+            if names.count(name) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{name} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def _of(organization: Organization, text: str) -> dict[str, Any]:
     """The part of the file that is this organization's."""
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, OnceLoader)  # noqa: S506 it is a SafeLoader
     except yaml.YAMLError as error:
         raise Refused([f"The file cannot be read as YAML: {error}"]) from None
     organizations = _mapping(_mapping(content, "the file").get("organizations"), "organizations")

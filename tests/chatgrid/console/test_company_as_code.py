@@ -13,6 +13,7 @@ from django.core.management import CommandError, call_command
 from audit.events import Event
 from audit.models import AuditEvent
 from chatgrid.console.recording import KINDS
+from chatgrid.console.wanted.changes import Refused
 from chatgrid.console.wanted.company import ORGANIZATION_FIELDS, export_company, plan_company
 from departments.keys.models import ProviderProject
 from departments.limits.models import Limit
@@ -188,6 +189,19 @@ def test_a_file_of_another_company_and_a_missing_reason_are_refused(
         call_command("company", "export", "nobody-at-all")
     with pytest.raises(CommandError, match="cannot be read"):
         run(company, "plan", str(tmp_path / "missing.yaml"))
+
+
+def test_a_name_that_is_there_twice_is_refused_and_not_forgotten(company: Company) -> None:
+    slug = company.organization.slug
+    text = f"organizations:\n  {slug}:\n    departments:\n      hr: {{is_active: false}}\n      hr: {{name: People}}\n"
+    with pytest.raises(Refused, match="hr is there twice"):
+        plan_company(company.organization, text, "x")
+    assert [
+        each.place for each in plan_company(company.organization, text.replace("hr: {is", "finance: {is"), "x")
+    ] == [
+        "finance",
+        "hr",
+    ]
 
 
 def test_what_is_not_named_stays(company: Company, tmp_path: Path) -> None:
