@@ -13,7 +13,7 @@ from departments.documents.extractors.html import read_html
 
 # YAML between dashes or TOML between plus signs; a line between dashes that names no field is text between two rules
 FRONT_MATTER = re.compile(
-    r"\A(?:---[ \t]*\n(?=(?:#.{0,200}\n)*[\w.-]{1,60}[ \t]*:)(?P<yaml>.{0,10000}?)\n(?:---|\.\.\.)"
+    r"\A(?:---[ \t]*\n(?=(?:#[^\n]{0,200}\n){0,50}[\w.-]{1,60}[ \t]*:)(?P<yaml>.{0,10000}?)\n(?:---|\.\.\.)"
     r"|\+\+\+[ \t]*\n(?P<toml>.{0,10000}?)\n\+\+\+)[ \t]*(?:\n|\Z)",
     re.DOTALL,
 )
