@@ -14,7 +14,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, LiteralString
 from uuid import uuid4
@@ -83,8 +83,8 @@ def upgrade_store(department: Department, *, only_check: bool = False) -> tuple[
         return before, before if only_check else upgrade(store)
 
 
-def delete_store(department: Department) -> Receipt:
-    """Deletes the department's database, role, originals and password, for good.
+def delete_store(department: Department, *, reason: str = "", name: str = "") -> Receipt:
+    """Deletes the department's database, role, originals and password, for good; `name` is who does it, for the record.
 
     ProvisioningImpossible while a worker is exchanging the password; an exchange that only waits ends with the store.
     """
@@ -99,8 +99,8 @@ def delete_store(department: Department) -> Receipt:
     originals = delete_originals(department)
     versions = _delete_secret(credential_name(department))
     receipt = Receipt(str(department.pk), department.store_name, originals, versions, timezone.now())
-    details = {"originals": originals, "secret_versions": list(versions)}
-    record(_entry(department, Event.STORE_DELETED, details))
+    details = {"originals": originals, "secret_versions": list(versions), "reason": reason}
+    record(replace(_entry(department, Event.STORE_DELETED, details), actor_name=name))
     return receipt
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import secrets
 import signal
@@ -142,6 +143,30 @@ def test_deleting_a_store_leaves_nothing_but_the_receipt(company: Company, provi
     with pytest.raises(NoStore):
         run(upload(hr, company.alice, LEAVE))
     assert delete_store(hr).originals == 0  # again, after a crash
+
+
+def test_a_store_is_deleted_by_a_command_that_asks_first(
+    company: Company, other_company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready(company.hr)
+    ready(other_company.hr)
+    words = [company.organization.slug, company.hr.slug]
+    with pytest.raises(CommandError, match="--reason"):
+        call_command("delete_store", *words, "--no-input")
+    monkeypatch.setattr("builtins.input", lambda _: "finance")
+    with pytest.raises(CommandError, match="Nothing was deleted"):
+        call_command("delete_store", *words, "--reason", "HR has moved")
+    enter(credential_of(company.hr))
+    monkeypatch.setattr("builtins.input", lambda _: company.hr.slug)
+    call_command("delete_store", *words, "--reason", "HR has moved", "--as", "Ivan", stdout=(said := io.StringIO()))
+    receipt = json.loads(said.getvalue())
+    assert receipt["database"] == company.hr.store_name
+    event = AuditEvent.objects.get(department_id=company.hr.pk, event=Event.STORE_DELETED)
+    assert (event.actor_name, event.details["reason"]) == ("Ivan", "HR has moved")
+    assert event.details["secret_versions"] == receipt["secret_versions"]
+    enter(credential_of(other_company.hr))
+    with pytest.raises(CommandError, match="no department"):
+        call_command("delete_store", company.organization.slug, "nobody", "--reason", "HR has moved")
 
 
 async def test_a_password_that_was_changed_is_read_again(company: Company, provider: Provider) -> None:
