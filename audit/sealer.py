@@ -4,6 +4,8 @@
   broker nor a worker stands between an event and its seal.
 - It looks for late commits of any age at its start and then every `SWEEP_EVERY` seconds.
 - Two of them may run: the second waits for the lock of the first and takes over when that one dies.
+- A key that was rolled meanwhile is read again before it signs; if the new one may not follow either, it signs all the
+  same: events are sealed, and the verifier names the seal.
 - A database, a secret manager or an anchor that is away costs time, never an event: the next pass seals what waited.
 """
 
@@ -21,7 +23,7 @@ from django.db import close_old_connections
 from psycopg import Connection
 
 from audit.anchors import Anchor, carry, line_of
-from audit.seals import last_seal, seal_once, seals_after
+from audit.seals import KeyRolled, last_seal, seal_once, seals_after
 from audit.signing import Seal, Signer, SignerUnavailable
 
 EVERY = 60.0
@@ -51,6 +53,7 @@ class Sealer:
         self, connect: Callable[[], Connection[Any]], signer: Callable[[], Signer], anchors: Sequence[Anchor]
     ) -> None:
         self._connect, self._signer, self._anchors = connect, signer, anchors
+        self._current: Signer | None = None
         self._swept = float("-inf")
         self._newest: Seal | None = None
 
@@ -71,18 +74,18 @@ class Sealer:
             if stop.wait(RETRY):
                 return
         connection.execute("LISTEN audit_critical")
-        signer = self._signer()
+        self._current = self._signer()
         while not stop.is_set():
-            self.seal(connection, signer)
+            self.seal(connection)
             stop.wait(PAUSE)
             if self._wait(connection, stop):
-                signer = self._signer()
+                self._current = self._signer()
 
-    def seal(self, connection: Connection[Any], signer: Signer) -> list[Seal]:
+    def seal(self, connection: Connection[Any]) -> list[Seal]:
         """One pass: seal, tell the log, bring the anchors up to date."""
         self._look_back(connection)
         sweep = time.monotonic() - self._swept > SWEEP_EVERY
-        made = seal_once(connection, signer, sweep=sweep)
+        made = self._make(connection, sweep)
         if sweep:
             self._swept = time.monotonic()
         self._newest = made[-1]
@@ -90,6 +93,14 @@ class Sealer:
             logger.info("seal %s", line_of(seal))
         carry(connection, self._anchors, lambda after, limit: seals_after(connection, after, limit))
         return made
+
+    def _make(self, connection: Connection[Any], sweep: bool) -> list[Seal]:
+        signer = self._current = self._current or self._signer()
+        try:
+            return seal_once(connection, signer, sweep=sweep, any_key=False)
+        except KeyRolled:
+            self._current = self._signer()
+            return seal_once(connection, self._current, sweep=sweep)
 
     def _look_back(self, connection: Connection[Any]) -> None:
         """Seals that were cut off between two passes are known here before any anchor is read."""
@@ -103,8 +114,9 @@ class Sealer:
         """Until the next pass is due. True when the key was changed, so that it is read again."""
         deadline = time.monotonic() + EVERY - PAUSE
         while time.monotonic() < deadline and not stop.is_set():
-            for notice in connection.notifies(timeout=TICK, stop_after=1):
-                return notice.payload == "key"
+            # all that came together are read: what is left of a generator would be lost
+            if heard := [notice.payload for notice in connection.notifies(timeout=TICK, stop_after=1)]:
+                return "key" in heard
         return False
 
     @staticmethod

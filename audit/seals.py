@@ -8,6 +8,7 @@ Rules:
 - A pass that finds nothing writes an empty seal: silence is visible.
 - Each seal names the digest of the one before it and is signed. Leaves and seal are one transaction.
 - One sealer at a time: a second one waits for the lock and then sees what the first has written.
+- A key that was rolled meanwhile makes no seal: the verifier would take it for a forgery.
 - What a seal holds never changes; a crash leaves either a whole seal or none, and its events for the next pass.
 """
 
@@ -64,15 +65,20 @@ Leaf = tuple[bytes, bytes, bytes]
 """An event's id, its time and its leaf hash, the first two as the database's bytes."""
 
 
-def seal_once(connection: Connection[Any], signer: Signer, *, sweep: bool = True) -> list[Seal]:
+class KeyRolled(Exception):
+    """The newest seal has another key, and that one did not announce this one: somebody has rolled it."""
+
+
+def seal_once(connection: Connection[Any], signer: Signer, *, sweep: bool = True, any_key: bool = True) -> list[Seal]:
     """Seal all that waits; the seals made, at least one. `sweep` looks for late commits of any age.
 
-    `connection` is the sealer's role, in autocommit mode and not in a transaction.
+    `connection` is the sealer's role, in autocommit mode and not in a transaction. Without `any_key` a signer whose key
+    may not follow the newest seal's raises KeyRolled.
     """
     made: list[Seal] = []
     more = True
     while more:
-        seal, more = _seal_batch(connection, signer, sweep=sweep, may_be_empty=not made)
+        seal, more = _seal_batch(connection, signer, sweep=sweep, any_key=any_key, may_be_empty=not made)
         made += [seal] if seal else []
     return made
 
@@ -113,12 +119,14 @@ def seals_after(connection: Connection[Any], n: int, limit: int) -> list[Seal]:
 
 
 def _seal_batch(
-    connection: Connection[Any], signer: Signer, *, sweep: bool, may_be_empty: bool
+    connection: Connection[Any], signer: Signer, *, sweep: bool, any_key: bool, may_be_empty: bool
 ) -> tuple[Seal | None, bool]:
     """One seal, and whether more waited already. What comes meanwhile is for the next pass, or none would end."""
     with connection.transaction():
         connection.execute(_LOCK)
         previous = last_seal(connection)
+        if previous and not any_key and not _may_follow(connection, previous, signer):
+            raise KeyRolled
         since = EVERYTHING if sweep or previous is None else previous.at - LOOK_BACK
         waiting = _unsealed(connection, since)
         batch = list(_one_month(waiting))
@@ -126,6 +134,13 @@ def _seal_batch(
             return None, False
         more = len(waiting) == BATCH or len(batch) < len(waiting)
         return _write(connection, signer, previous, batch), more
+
+
+def _may_follow(connection: Connection[Any], previous: Seal, signer: Signer) -> bool:
+    if previous.public_key == signer.public_key:
+        return True
+    announced = "SELECT FROM audit_seal_key WHERE old = %s AND new = %s"
+    return connection.execute(announced, [previous.public_key, signer.public_key]).fetchone() is not None
 
 
 def _unsealed(connection: Connection[Any], since: datetime) -> list[Leaf]:

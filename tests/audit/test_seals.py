@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 from audit import seals
 from audit.events import Event
 from audit.findings import Kind
-from audit.seals import roll_key, seal_once
+from audit.sealer import Sealer
+from audit.seals import KeyRolled, roll_key, seal_once
 from audit.signing import Ed25519Signer
 from chatgrid.dev.services.bootstrap import APP, OWNER, SEALER
 from tests.audit.places import Record, copy_of, new_record
@@ -114,6 +116,42 @@ def test_the_old_key_may_not_sign_again_once_the_new_one_has(record: Record) -> 
     first = record.verify(anchors=[], trusted=[old.public_key]).first_fault
     assert first is not None
     assert (first.kind, first.seal) == (Kind.KEY, last.n)
+
+
+def test_a_sealer_at_work_reads_its_key_again_before_an_old_one_would_sign(record: Record) -> None:
+    keys = [record.signer, Ed25519Signer(secrets.token_bytes(32))]
+    sealer = Sealer(lambda: record.as_role(SEALER), lambda: keys[0], [])
+    with record.as_role(SEALER) as connection:
+        sealer.seal(connection)
+        old = keys.pop(0)
+        roll_key(connection, old, keys[0].public_key)
+        seal_once(connection, keys[0])  # by another process, before this one has heard of it
+        record.write()
+        assert [seal.public_key for seal in sealer.seal(connection)] == [keys[0].public_key]
+        with pytest.raises(KeyRolled):
+            seal_once(connection, old, any_key=False)
+    assert record.verify(anchors=[], trusted=[old.public_key]).findings == []
+
+
+def test_a_record_that_a_stranger_has_signed_is_still_sealed(record: Record) -> None:
+    """Else whoever can write one row would stop the seals; the verifier names it."""
+    with record.as_role(SEALER) as connection:
+        seal_once(connection, Ed25519Signer(secrets.token_bytes(32)))
+        record.write()
+        (seal,) = Sealer(lambda: connection, lambda: record.signer, []).seal(connection)
+    assert (seal.count, seal.public_key) == (1, record.signer.public_key)
+    first = record.verify(anchors=[]).first_fault
+    assert first is not None
+    assert (first.kind, first.seal) == (Kind.KEY, seal.n - 1)
+
+
+def test_word_of_a_new_key_is_heard_among_others(record: Record) -> None:
+    with record.as_role(SEALER) as connection, record.as_role(SEALER) as other:
+        connection.execute("LISTEN audit_critical")
+        for payload in ("", "key", ""):
+            other.execute("SELECT pg_notify('audit_critical', %s)", [payload])
+        connection.execute("SELECT 1")  # all three are here now
+        assert Sealer(lambda: connection, lambda: record.signer, [])._wait(connection, threading.Event())
 
 
 def test_a_key_that_the_old_one_never_announced_is_found(record: Record) -> None:

@@ -19,5 +19,5 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         signer = import_string(settings.AUDIT_SIGNER)
         with connect(SEALER) as connection:
-            made = Sealer(lambda: connection, signer, configured()).seal(connection, signer())
+            made = Sealer(lambda: connection, signer, configured()).seal(connection)
         self.stdout.write(f"{sum(seal.count for seal in made)} events sealed, up to seal {made[-1].n}")
