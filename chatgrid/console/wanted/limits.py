@@ -29,6 +29,7 @@ SCOPE = ("department", "person", "model")
 FIELDS = (*CEILINGS, *PERSON_CEILINGS)
 COLUMNS = (*SCOPE, *FIELDS)
 MOST_ROWS = 10_000
+LONGEST_CELL = 1_000
 NONE = "none"
 # a spreadsheet takes a cell that begins so for a formula
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
@@ -155,6 +156,9 @@ def _at_most(table: Iterable[list[str]]) -> Iterator[list[str]]:
     for number, cells in enumerate(table, 1):
         if number > MOST_ROWS:
             raise Refused([f"At most {MOST_ROWS:,} rows at once."])
+        # the csv module's own bound is one for the whole process, and others move it
+        if any(len(cell) > LONGEST_CELL for cell in cells):
+            raise csv.Error(f"a cell has more than {LONGEST_CELL:,} characters")
         yield cells
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from chatgrid.dev.openai_simulator.errors import ApiError
@@ -69,6 +70,9 @@ async def run_exchange(request: Request, endpoint: Endpoint, answer: Answer) -> 
         return await answer(exchange)
     except ApiError as error:
         return refuse(entry, error, state)
+    except ClientDisconnect:  # between its headers and its body
+        entry.finish(disconnected=True)
+        return Response(status_code=400)
 
 
 async def _accept(request: Request, state: State, entry: Entry, endpoint: Endpoint) -> Exchange:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any, get_type_hints
+from urllib.parse import urlsplit
 
 import openai as sdk
 import pytest
@@ -195,3 +196,16 @@ async def test_it_keeps_the_ordered_pace(openai: AsyncOpenAI, simulator: Simulat
     begun = loop.time()
     await stream(openai)
     assert 0.28 < loop.time() - begun < 1.5
+
+
+async def test_who_leaves_before_the_body_is_there_is_in_the_books_too(simulator: Simulator, key: str) -> None:
+    address = urlsplit(simulator.base_url)
+    head = f"POST {address.path}/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+    _, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(f"{head}Content-Length: 90\r\n\r\n".encode())
+    await writer.drain()
+    while not simulator.journal()["requests"]:
+        await asyncio.sleep(0.01)
+    writer.close()
+    await writer.wait_closed()
+    assert (await closed_request(simulator))["disconnected"] is True
