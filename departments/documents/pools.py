@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
+import psycopg
 from django.conf import settings
 from pgvector.psycopg import register_vector_async
 from psycopg import AsyncConnection
@@ -60,20 +61,24 @@ async def close_pools() -> None:
         await pool.close()
 
 
-async def _check_after_a_rest(held: Connection) -> None:
-    """A connection that was in use a moment ago is believed, unless its socket holds a farewell (audit/database.py)."""
-    if time.monotonic() - held.taken_at > REST_SECONDS or has_farewell(held):
-        await AsyncConnectionPool.check_connection(held)
-    held.taken_at = time.monotonic()
-
-
 def _new_pool(credential: Credential) -> Pool:
+    async def check_after_a_rest(held: Connection) -> None:
+        """A connection in use a moment ago is believed, unless its socket holds a farewell (audit/database.py)."""
+        if time.monotonic() - held.taken_at > REST_SECONDS or has_farewell(held):
+            try:
+                await AsyncConnectionPool.check_connection(held)
+            except psycopg.OperationalError:
+                # the others have died with it, and the pool pauses longer with each dead one that it finds
+                await pool.drain()
+                raise
+        held.taken_at = time.monotonic()
+
     options: dict[str, Any] = {
         "autocommit": True,
         "row_factory": dict_row,
         "options": f"-c statement_timeout={STATEMENT_SECONDS}s",
     }
-    return AsyncConnectionPool(
+    pool = AsyncConnectionPool(
         credential.conninfo(),
         min_size=0,
         max_size=settings.STORE_POOL_SIZE,
@@ -84,7 +89,8 @@ def _new_pool(credential: Credential) -> Pool:
         kwargs=options,
         configure=register_vector_async,
         connection_class=Connection,
-        check=_check_after_a_rest,
+        check=check_after_a_rest,
         open=False,
         name="store",
     )
+    return pool

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from uuid import uuid4
 
+import psycopg
 import pytest
+from django.conf import settings
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from audit.events import Event
 from audit.models import AuditEvent
-from departments.documents import deletion
+from chatgrid.dev.services.postgres import SUPERUSER
+from departments.documents import deletion, pools
 from departments.documents.deletion import delete_document
 from departments.documents.originals import open_original
 from departments.documents.pools import close_pools
@@ -23,6 +27,7 @@ from departments.models import Department
 from tests.company import Company
 from tests.departments.documents.shelf import LEAVE, TRAVEL, add, events, execute, find, ready, upload, version_of
 from tests.provider import Provider
+from tests.stack import STACK
 
 
 @pytest.fixture
@@ -188,6 +193,25 @@ async def test_many_readers_share_a_few_connections(company: Company, hr: Depart
             break
         await asyncio.sleep(0.1)
     assert open_now <= 4
+    await close_pools()
+
+
+async def test_the_first_question_after_an_outage_meets_no_dead_connection(
+    hr: Department, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool's own pauses between dead ones (0, 1, 2 s) would be longer than a person waits."""
+    monkeypatch.setattr(pools, "TIMEOUT", 2.5)
+    await close_pools()
+    async with open_store(hr) as store:
+        async with AsyncExitStack() as held:
+            for _ in range(settings.STORE_POOL_SIZE):
+                await held.enter_async_context(store.connection())
+        with psycopg.connect(STACK.postgres.url(SUPERUSER, hr.store_name), autocommit=True) as server:
+            others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            ended = server.execute(f"SELECT count(pg_terminate_backend(pid, 5000)) {others}").fetchone()
+        assert ended is not None
+        assert ended[0] >= settings.STORE_POOL_SIZE
+        assert (await store.count()).documents == 0
     await close_pools()
 
 
