@@ -118,6 +118,7 @@ def test_a_killed_web_process_leaves_neither_a_gap_nor_a_block(site: Site) -> No
     assert text, "what was shown a while ago is kept"
     assert problem == sentences.LOST
     site.start("web")
+    site.behave()
     assert site.ask("Are you back?").status_code == 200
 
 
