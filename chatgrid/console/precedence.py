@@ -103,10 +103,12 @@ def _lines(rows: dict[Any, Limit], department: Department, person: User) -> Iter
 
 
 def amount(value: int | Decimal | None) -> str:
-    """As in "20,000", "12.50"; nothing for a ceiling that is not set."""
+    """As in "20,000", "12.50", "0.0049"; nothing for a ceiling that is not set. No digit of it is left out."""
     if value is None:
         return ""
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.2f}" if value == round(value, 2) else f"{value.normalize():,f}"
 
 
 def _source(limit: Limit | None, field: str, words: str) -> Source | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -49,10 +50,10 @@ class CallEndedEarly(Exception):
 
     @property
     def retry_after(self) -> int | None:
-        """Whole seconds until trying again makes sense; None where nobody can say."""
+        """Whole seconds until trying again makes sense, never too few; None where nobody can say."""
         if self.retry_at is None:
             return None
-        return max(1, round((self.retry_at - timezone.now()).total_seconds()))
+        return max(1, math.ceil((self.retry_at - timezone.now()).total_seconds()))
 
 
 class CallRefused(CallEndedEarly):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from departments.limits.budget import Refusal
+from departments.limits.budget import dollars as dollars  # pages write amounts the same way
 
 RECORD_DOWN = (
     "ChatGrid cannot write its record right now, so it does not send anything. Try again in a minute; IT has been told."
@@ -61,29 +63,50 @@ _ASK_IT = "IT can raise it."
 def refused(refusal: Refusal, time_zone: str) -> str:
     """Which limit, how much of it is used, and when it resets, in the organization's time."""
     whose = _WHOSE[refusal.scope]
-    local = refusal.resets_at.astimezone(ZoneInfo(time_zone))
-    if refusal.measure == "requests":
-        what = "questions a minute to this model" if "model" in refusal.scope else "questions a minute"
-        return f"{whose} limit of {refusal.limit} {what} is reached. You can ask again at {local:%H:%M:%S}."
+    local = _whole_second(refusal.resets_at).astimezone(ZoneInfo(time_zone))
     if refusal.measure == "provider":
         return f"{PROVIDER_LIMIT} ChatGrid tries again at {local:%H:%M}."
-    if refusal.measure == "answers":
-        return (
-            f"{whose} limit of {refusal.limit} answers at the same time is reached. Ask again when one of them is done."
-        )
+    if refusal.measure in {"requests", "answers"}:
+        return f"{whose} limit of {refusal.limit} {_rate(refusal)} {_until(refusal, local)}"
     if refusal.measure == "price":
         return (
             f"{whose} budget is in money, and the price of this department's model is not known. "
             "IT can enter it in the console, under Models."
         )
+    if refusal.limit == 0:
+        return f"{whose} budget for {_PERIODS[refusal.period]} is 0, so nothing is sent. {_ask(refusal)}"
     when = f"{local:%H:%M}" if refusal.period == "day" else f"{local:%-d %B, %H:%M}"
     return (
         f"{whose} budget for {_PERIODS[refusal.period]} leaves too little for an answer: {_used(refusal)} used or in "
-        f"use. It resets at {when} ({time_zone}). {_ASK.get(refusal.scope, _ASK_IT)}"
+        f"use. It resets at {when} ({time_zone}). {_ask(refusal)}"
     )
+
+
+def _rate(refusal: Refusal) -> str:
+    if refusal.measure == "answers":
+        return "answers at the same time"
+    return "questions a minute to this model" if "model" in refusal.scope else "questions a minute"
+
+
+def _until(refusal: Refusal, local: datetime) -> str:
+    """Waiting does not help against a limit of nothing."""
+    if refusal.limit == 0:
+        return f"lets nothing through. {_ASK_IT}"
+    if refusal.measure == "answers":
+        return "is reached. Ask again when one of them is done."
+    return f"is reached. You can ask again at {local:%H:%M:%S}."
+
+
+def _whole_second(moment: datetime) -> datetime:
+    """Never too early: at the second that is shown there is room."""
+    return moment if not moment.microsecond else moment.replace(microsecond=0) + timedelta(seconds=1)
+
+
+def _ask(refusal: Refusal) -> str:
+    return _ASK.get(refusal.scope, _ASK_IT)
 
 
 def _used(refusal: Refusal) -> str:
     if refusal.measure == "money":
-        return f"${refusal.used:,.2f} of ${refusal.limit:,.2f} are"
+        return f"{dollars(refusal.used)} of {dollars(refusal.limit)} are"
     return f"{refusal.used:,} of {refusal.limit:,} tokens are"

@@ -62,7 +62,7 @@ class AlertTarget(models.Model):
 
 
 class Alert(models.Model):
-    """A share of a budget was reached: once for each budget, period and share."""
+    """A share of a budget was reached: once for each budget, period and share, and again after a raised ceiling."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organization = models.ForeignKey("departments.Organization", on_delete=models.CASCADE, related_name="alerts")
@@ -82,7 +82,7 @@ class Alert(models.Model):
         ordering = ["-raised_at"]
         constraints = [
             models.UniqueConstraint(
-                fields=["scope", "scope_id", "measure", "period", "begins", "percent"], name="alert_once"
+                fields=["scope", "scope_id", "measure", "period", "begins", "percent", "ceiling"], name="alert_once"
             )
         ]
 

@@ -3,6 +3,8 @@
 Rules:
 - Shares are `PERCENTS` of a ceiling. The last tokens of a budget are too few for an answer and stay, so 100 % is also
   reached when a call was refused for want of the rest.
+- A share is told again in the same period where the ceiling was raised so far that less than the share was used of it,
+  and then it is reached after all.
 - A person's own budget is told to the person; a department's to its admins and to IT; the company's to IT. Targets
   that IT has set up get them as well: those of a department what is its own, the others everything.
 - An alert, its event and its messages are one transaction; the messages are sent by a task, which tries again with
@@ -37,6 +39,7 @@ from django.utils.crypto import salted_hmac
 from audit.events import Event
 from audit.writer import Entry, record
 from departments.limits.alert_models import Alert, AlertTarget, Notice
+from departments.limits.budget import dollars
 from departments.models import Department, Membership, Organization
 from departments.outgoing import NotReachable, post
 from departments.roles import DepartmentRole, OrganizationRole
@@ -119,21 +122,25 @@ def signature(target: AlertTarget, message_id: str, sent: int, body: bytes) -> s
 
 def _raise(organization: Organization, reached: Reached, percent: int, today: date) -> bool:
     """Whether this one is new."""
-    begins = today if reached.period == "day" else today.replace(day=1)
+    budget = {
+        "scope": reached.scope,
+        "scope_id": reached.scope_id,
+        "measure": reached.measure,
+        "period": reached.period,
+        "begins": today if reached.period == "day" else today.replace(day=1),
+    }
     with transaction.atomic():
+        if not _is_news(reached, percent, list(Alert.objects.filter(**budget))):
+            return False
         alert, is_new = Alert.objects.get_or_create(
-            scope=reached.scope,
-            scope_id=reached.scope_id,
-            measure=reached.measure,
-            period=reached.period,
-            begins=begins,
+            **budget,
             percent=percent,
+            ceiling=reached.ceiling,
             defaults={
                 "organization": organization,
                 "department_id": reached.department_id,
                 "person_id": reached.person_id,
                 "used": reached.used,
-                "ceiling": reached.ceiling,
             },
         )
         if is_new:
@@ -141,6 +148,15 @@ def _raise(organization: Organization, reached: Reached, percent: int, today: da
             record(_entry(alert, organization, department))
             _write_messages(alert, organization, department)
     return is_new
+
+
+def _is_news(reached: Reached, percent: int, told: Sequence[Alert]) -> bool:
+    """Whether the period has no alert of this share (`told` are all of them), or a raised ceiling has taken it back."""
+    same = [each for each in told if each.percent == percent]
+    if not same:
+        return True
+    before = [each for each in told if each.ceiling < reached.ceiling]
+    return set(same) <= set(before) and max(each.used for each in before) * 100 < reached.ceiling * percent
 
 
 def _write_messages(alert: Alert, organization: Organization, department: Department | None) -> None:
@@ -184,7 +200,7 @@ def _words(alert: Alert, organization: Organization, department: Department | No
 
 
 def _figure(alert: Alert, value: Decimal) -> str:
-    return f"${value:,.2f}" if alert.measure == "money" else f"{int(value):,} tokens"
+    return dollars(value) if alert.measure == "money" else f"{int(value):,} tokens"
 
 
 def _message(alert: Alert, organization: Organization, department: Department | None, subject: str) -> dict[str, Any]:

@@ -159,6 +159,14 @@ def figure(measure: str, value: Decimal) -> int | Decimal:
     return value if measure in {"money", "price"} else int(value)
 
 
+def dollars(amount: int | Decimal) -> str:
+    """As in "$1,250.00"; below one dollar with as many of four digits as say something: "$0.005"."""
+    if amount >= 1:
+        return f"${amount:,.2f}"
+    cents, rest = f"{amount:.4f}"[:-2], f"{amount:.4f}"[-2:]
+    return f"${cents}{rest.rstrip('0')}"
+
+
 async def reserve(held: Connection, request: Request) -> Granted | Refusal:
     """Check every scope and reserve, in the transaction of `held`."""
     cursor = await held.execute(f"SELECT {DECISION} FROM {ADMIT}".encode(), admit_parameters(request))  # noqa: S608

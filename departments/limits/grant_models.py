@@ -8,6 +8,8 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from departments.limits.budget import dollars
+
 
 class Grant(models.Model):
     """More of one budget for a person in a department, until it ends by itself. The ceilings above hold as before."""
@@ -47,7 +49,7 @@ class Grant(models.Model):
     @property
     def words(self) -> str:
         """As in "20,000 tokens more a day", "$5.00 more a month"."""
-        amount = f"${self.amount:,.2f}" if self.measure == self.Measure.MONEY else f"{int(self.amount):,} tokens"
+        amount = dollars(self.amount) if self.measure == self.Measure.MONEY else f"{int(self.amount):,} tokens"
         return f"{amount} more {self.get_period_display()}"
 
     @property

@@ -161,6 +161,7 @@ class Refused(models.Model):
     person_id = models.UUIDField(null=True)
     count = models.BigIntegerField(default=0)
     last_at = models.DateTimeField()
+    ceiling = models.DecimalField(max_digits=24, decimal_places=8, null=True, help_text="As it was at the last one.")
 
     class Meta:
         verbose_name = "refusals"

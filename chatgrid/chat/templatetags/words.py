@@ -10,6 +10,8 @@ from typing import Protocol, TypeVar
 
 from django import template
 
+from departments.calls.sentences import dollars
+
 register = template.Library()
 
 
@@ -39,7 +41,7 @@ def thousands(number: int | None) -> str:
 @register.filter
 def amount(value: int | Decimal | None, measure: str) -> str:
     """A figure of a budget: "12,345 tokens", or "$12.30"."""
-    return f"${value or 0:,.2f}" if measure == "money" else f"{int(value or 0):,} tokens"
+    return dollars(value or 0) if measure == "money" else f"{int(value or 0):,} tokens"
 
 
 def _day(moment: datetime, now: datetime) -> str:

@@ -56,10 +56,14 @@ CHANGED_MEANWHILE = (
 
 
 def mark_of(obj: Model) -> str:
-    """What tells one state of an object from another; "" for a thing that is not recorded."""
+    """What tells one state of an object from another; "" for a thing that is not recorded.
+
+    A department that is called something else is the same one: what an object refers to counts with its id.
+    """
     if type(obj) not in KINDS:
         return ""
-    return hashlib.sha256(json.dumps(snapshot(obj), sort_keys=True).encode()).hexdigest()[:16]
+    told = {name: getattr(obj, f"{name}_id", value) for name, value in snapshot(obj).items()}
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 class ConsoleForm(AnyModelForm):

@@ -8,7 +8,7 @@ SQL = Path(__file__).parent.parent / "sql" / "step.sql"
 OLD = Path(__file__).with_name("0002_admission.sql")
 DROP_OLD = "DROP FUNCTION limits_admit, limits_settle, limits_standing, limits_reserved, limits_asked, limits_lock;"
 DROP = (
-    "DROP FUNCTION limits_reached, limits_budgets, limits_settle_and_meter, limits_meter, limits_settle, limits_admit, limits_resets_at, "
+    "DROP FUNCTION limits_reached, limits_budgets, limits_settle_and_meter, limits_meter, limits_settle, limits_admit, limits_resets_at, limits_begins, "
     "limits_standings, limits_asked, limits_moments, limits_is_question, limits_member;"
 )
 

@@ -7,7 +7,9 @@
 -- * left = ceiling - spent - reserved. A call whose lease is alive holds its whole reservation; one whose lease lapsed
 --   holds what it will be booked with: its prompt and what it had written at its last renewal.
 -- * The answer's cap is fitted to the least that is left; where that leaves less than the smallest useful answer, the
---   call is refused with the scope that is in its way. A call without an answer (embedding) has smallest = wanted = 0.
+--   call is refused. A call without an answer (embedding) has smallest = wanted = 0.
+-- * Where several ceilings are in the way, the one that lasts longest is told: whoever comes back when they were told to
+--   is not sent away by another one. A ceiling of nothing and a price that nobody knows last until somebody changes them.
 -- * Questions are counted over the last 60 s exactly, not over a calendar minute. Embeddings, moderation and trials of the rules are not questions.
 -- * Of a person's limits the nearest counts: own in the department, own anywhere, the department's allowance, the
 --   organization's; two of their own hold both. Every ceiling above holds too. Grants are added to the person's.
@@ -15,6 +17,9 @@
 --   call of yesterday may be looked at when one of today is booked already: a month counts all of its days, also later ones.
 -- * A call without a known price cannot be held to a budget in money: where there is one it is refused.
 -- * Statements here that look and then act are VOLATILE functions' own, each with a snapshot of its own (READ COMMITTED).
+
+-- A migration older than a column that is read here runs this file too, before that column is there.
+SET LOCAL check_function_bodies = off;
 
 -- The counter of a person in a department.
 CREATE OR REPLACE FUNCTION limits_member(p_department uuid, p_person uuid) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
@@ -178,6 +183,16 @@ LANGUAGE sql STABLE AS $$
     FROM ceilings c LEFT JOIN figures f ON f.scope = c.scope
 $$;
 
+-- The first moment of a day. Where the clock goes back over midnight that hour comes twice, and PostgreSQL means the
+-- second one: twelve hours after the noon before is the first.
+CREATE OR REPLACE FUNCTION limits_begins(p_day date, p_time_zone text) RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT least(m.as_written, CASE WHEN (m.after_noon AT TIME ZONE p_time_zone)::date >= p_day THEN m.after_noon END)
+    FROM (
+        SELECT p_day::timestamp AT TIME ZONE p_time_zone AS as_written,
+            (p_day - interval '12 hours') AT TIME ZONE p_time_zone + interval '12 hours' AS after_noon
+    ) AS m
+$$;
+
 -- When a scope starts anew: the next midnight or first of a month there; for a rate the moment at which so many have left
 -- the window that the newest are fewer than the ceiling; for answers at once nobody knows, and a few seconds are said.
 CREATE OR REPLACE FUNCTION limits_resets_at(
@@ -185,8 +200,8 @@ CREATE OR REPLACE FUNCTION limits_resets_at(
     p_today date, p_time_zone text, p_moment timestamptz
 ) RETURNS timestamptz LANGUAGE sql STABLE AS $$
     SELECT CASE p_period
-        WHEN 'day' THEN (p_today + 1)::timestamp AT TIME ZONE p_time_zone
-        WHEN 'month' THEN (date_trunc('month', p_today) + interval '1 month')::timestamp AT TIME ZONE p_time_zone
+        WHEN 'day' THEN limits_begins(p_today + 1, p_time_zone)
+        WHEN 'month' THEN limits_begins((date_trunc('month', p_today) + interval '1 month')::date, p_time_zone)
         WHEN 'minute' THEN coalesce((
             SELECT a.admitted_at FROM limits_moments(p_scope, p_organization, p_department, p_person, p_model, p_moment) a
             WHERE p_ceiling > 0 ORDER BY a.admitted_at DESC OFFSET greatest(p_ceiling::bigint - 1, 0) LIMIT 1
@@ -214,6 +229,9 @@ DECLARE
     left_over numeric;
     cap bigint := p_wanted;
     in_the_way text;
+    again_at timestamptz;
+    lasts_until timestamptz;
+    longest timestamptz := '-infinity';
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('limits ' || p_organization, 0));
     this_moment := clock_timestamp(); -- after the wait, or two calls could share one moment
@@ -247,24 +265,41 @@ BEGIN
             END IF;
             IF left_over < p_smallest THEN
                 in_the_way := standing.measure;
+            ELSE
+                cap := least(cap, left_over);
             END IF;
-            cap := least(cap, left_over);
         END IF;
         IF in_the_way IS NOT NULL THEN
             IF standing.measure IN ('tokens', 'money') THEN
                 INSERT INTO limits_refused AS r (scope, scope_id, measure, period, day, organization_id, department_id,
-                                                 person_id, count, last_at)
+                                                 person_id, count, last_at, ceiling)
                 VALUES (standing.scope, standing.scope_id, standing.measure, standing.period, today, p_organization,
                     CASE WHEN standing.scope IN ('department', 'member') THEN p_department END,
-                    CASE WHEN standing.scope IN ('person', 'member') THEN p_person END, 1, this_moment)
-                ON CONFLICT ON CONSTRAINT limits_refused_pkey DO UPDATE SET count = r.count + 1, last_at = this_moment;
+                    CASE WHEN standing.scope IN ('person', 'member') THEN p_person END, 1, this_moment,
+                    standing.ceiling)
+                ON CONFLICT ON CONSTRAINT limits_refused_pkey DO UPDATE
+                    SET count = r.count + 1, last_at = this_moment, ceiling = standing.ceiling;
             END IF;
-            RETURN QUERY SELECT false, 0::bigint, standing.scope, in_the_way, standing.period, standing.ceiling,
-                standing.used, limits_resets_at(standing.scope, standing.period, standing.ceiling, p_organization,
-                                                p_department, p_person, p_model, today, p_time_zone, this_moment);
-            RETURN;
+            again_at := limits_resets_at(standing.scope, standing.period, standing.ceiling, p_organization, p_department,
+                                         p_person, p_model, today, p_time_zone, this_moment);
+            lasts_until := CASE WHEN in_the_way = 'price' OR standing.ceiling = 0 THEN 'infinity' ELSE again_at END;
+            IF lasts_until > longest THEN
+                longest := lasts_until;
+                admitted := false;
+                answer_cap := 0;
+                refused_scope := standing.scope;
+                refused_measure := in_the_way;
+                refused_period := standing.period;
+                ceiling := standing.ceiling;
+                used := standing.used;
+                resets_at := again_at;
+            END IF;
         END IF;
     END LOOP;
+    IF longest > '-infinity' THEN
+        RETURN NEXT;
+        RETURN;
+    END IF;
 
     INSERT INTO limits_reservation (call_id, organization_id, department_id, person_id, purpose, model, day, admitted_at,
                                     lease_until, tokens_counted, tokens_prompt, tokens_reserved, tokens_written,
@@ -344,7 +379,7 @@ BEGIN
                 SELECT coalesce(sum(r.tokens_reserved), 0) FROM limits_reservation r
                 WHERE r.organization_id = p_organization AND r.settled_at IS NULL AND r.person_id = p_person
                     AND r.day = today AND r.lease_until > this_moment
-            ), NULL::numeric, (today + 1)::timestamp AT TIME ZONE p_time_zone, this_moment;
+            ), NULL::numeric, limits_begins(today + 1, p_time_zone), this_moment;
     END IF;
 END $$;
 
@@ -440,9 +475,9 @@ RETURNS TABLE (scope text, scope_id uuid, department_id uuid, person_id uuid, me
     ),
     known AS (
         SELECT g.scope, g.scope_id, g.department_id, g.person_id, g.measure, g.period, g.all_in_all AS ceiling, g.used,
-            EXISTS (
+            EXISTS ( -- what a lower ceiling refused says nothing of this one
                 SELECT FROM limits_refused r
-                WHERE r.scope = g.scope AND r.scope_id = g.scope_id AND r.measure = g.measure AND r.period = g.period
+                WHERE r.ceiling >= g.all_in_all AND r.scope = g.scope AND r.scope_id = g.scope_id AND r.measure = g.measure AND r.period = g.period
                     AND r.day <= p_today
                     AND r.day >= CASE g.period WHEN 'day' THEN p_today ELSE date_trunc('month', p_today)::date END
             ) AS refused

@@ -14,6 +14,7 @@ from django.urls import reverse
 
 from chatgrid.console.admin.base import CHANGED_MEANWHILE
 from departments.limits.models import Limit
+from departments.models import Department
 from tests.chatgrid.console.test_keeping import department_form, organization_form
 from tests.chatgrid.console.test_many_limits import acts, mine
 from tests.company import Company, freshly_signed_in, set_limit
@@ -41,6 +42,17 @@ async def test_the_second_of_two_who_change_a_limit_is_told_and_nothing_is_undon
     assert len(acts(company)) == 1
     assert (await ivan.post(address, {**form, "tokens_per_day": "50", **await seen(ivan, address)})).status_code == 302
     assert Limit.objects.get(pk=limit.pk).requests_per_minute == 5
+
+
+async def test_a_department_that_is_called_something_else_meanwhile_is_in_nobodys_way(company: Company) -> None:
+    limit = set_limit(company, department=company.hr, tokens_per_day=100)
+    address = reverse("admin:limits_limit_change", args=[limit.pk])
+    ivan = await freshly_signed_in(company.ivan)
+    shown = await seen(ivan, address)
+    await Department.objects.filter(pk=company.hr.pk).aupdate(name="People")
+    form = {"tokens_per_day": "50", "reason": "less", **shown}
+    assert (await ivan.post(address, form)).status_code == 302
+    assert mine(company) == {"People": 50}
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from audit.models import AuditEvent
 from departments import outgoing
 from departments.limits import alerts
 from departments.limits.alert_models import Alert, AlertTarget, Notice
-from departments.limits.models import Spent
+from departments.limits.models import Limit, Spent
 from departments.models import Department
 from departments.outgoing import NotReachable, destination
 from tests.company import Company, set_limit
@@ -116,6 +116,37 @@ async def test_a_budget_whose_rest_is_too_little_is_used_up(company: Company) ->
     assert ("department", "tokens", "day", 100) not in raised(company)
     await reserve(company)
     assert raised(company) == [("department", "tokens", "day", 100)]
+
+
+def test_a_share_of_a_raised_ceiling_is_told_when_it_is_reached_and_not_before(company: Company) -> None:
+    set_limit(company, department=company.hr, tokens_per_day=1_000)
+    spend(company, 1_000)
+    assert [percent for *_, percent in raised(company)] == [50, 80, 100]
+    Limit.objects.filter(department=company.hr).update(tokens_per_day=4_000)
+    assert raised(company) == [], "a quarter of it is used"
+    spend(company, 2_000)
+    assert [percent for *_, percent in raised(company)] == [50]
+    spend(company, 4_000)
+    assert [percent for *_, percent in raised(company)] == [80, 100]
+    assert raised(company) == []
+    for ceiling in (2_000, 4_000):
+        Limit.objects.filter(department=company.hr).update(tokens_per_day=ceiling)
+        assert raised(company) == [], "it was more than used up before"
+    Limit.objects.filter(department=company.hr).update(tokens_per_day=4_100)
+    assert raised(company) == [], "less than that was never used of it"
+
+
+async def test_what_a_lower_ceiling_refused_says_nothing_of_a_higher_one(company: Company) -> None:
+    set_limit(company, department=company.hr, tokens_per_day=1_000)
+    spend(company, 950)
+    await reserve(company)
+    assert [percent for *_, percent in raised(company)] == [50, 80, 100]
+    await reserve(company)
+    Limit.objects.filter(department=company.hr).update(tokens_per_day=1_900)
+    assert [percent for *_, percent in raised(company)] == []
+    spend(company, 1_850)
+    await reserve(company)
+    assert [percent for *_, percent in raised(company)] == [80, 100]
 
 
 def test_the_right_people_are_told(company: Company) -> None:

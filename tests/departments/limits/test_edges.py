@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from departments.calls.grants import end_early
 from departments.limits import forecast as forecasting
 from departments.limits.forecast import forecast
 from departments.limits.grant_models import Grant
-from departments.limits.models import Limit, Reservation, Spent
+from departments.limits.models import Limit, Refused, Reservation, Spent
 from departments.models import Department
 from tests.company import Company, set_limit
 from tests.departments.limits.reserving import Clock, clock_at, request
@@ -55,6 +56,62 @@ def test_a_long_and_a_short_day_are_one_budget_from_end_to_end(
         assert not spend(clock, company)
         clock.set(next_day)
         assert spend(clock, company)
+
+
+# zone, a moment of a day, the first moment of the next one
+DAYS = [
+    ("Atlantic/Azores", "2026-10-24 12:00:00Z", "2026-10-25 00:00:00Z"),  # at one it is midnight again
+    ("America/Havana", "2026-10-31 12:00:00Z", "2026-11-01 04:00:00Z"),  # the same
+    ("America/Havana", "2026-03-07 12:00:00Z", "2026-03-08 05:00:00Z"),  # there is no midnight: it is one at once
+    ("America/Santiago", "2026-04-04 12:00:00Z", "2026-04-05 04:00:00Z"),  # at midnight it is eleven again
+    ("America/Santiago", "2026-09-05 12:00:00Z", "2026-09-06 04:00:00Z"),  # there is no midnight
+    ("Australia/Lord_Howe", "2026-04-04 12:00:00Z", "2026-04-04 13:00:00Z"),  # half an hour, in the night
+    ("Australia/Lord_Howe", "2026-04-05 12:00:00Z", "2026-04-05 13:30:00Z"),
+    ("Pacific/Chatham", "2026-04-04 12:00:00Z", "2026-04-05 11:15:00Z"),
+    ("Pacific/Kiritimati", "2026-12-31 09:00:00Z", "2026-12-31 10:00:00Z"),
+    ("Pacific/Apia", "2028-02-29 10:59:59Z", "2028-02-29 11:00:00Z"),
+    ("Etc/GMT+12", "2028-02-29 11:59:59Z", "2028-02-29 12:00:00Z"),
+]
+
+
+@pytest.mark.parametrize(("zone", "moment", "next_day"), DAYS)
+def test_a_day_begins_when_it_is_said_to_and_not_a_moment_before(
+    company: Company, zone: str, moment: str, next_day: str
+) -> None:
+    set_limit(company, tokens_per_day=200)
+    there: dict[str, Any] = {"time_zone": zone}
+    begins = datetime.fromisoformat(next_day)
+    with clock_at(moment) as clock:
+        assert spend(clock, company, **there)
+        assert clock.admit(request(company, **there)) == (False, begins)
+        clock.set((begins - timedelta(seconds=1)).isoformat())
+        assert clock.admit(request(company, **there)) == (False, begins)
+        clock.set(next_day)
+        assert spend(clock, company, **there)
+
+
+def test_of_several_limits_in_the_way_the_one_that_lasts_longest_is_told(company: Company) -> None:
+    """Whoever comes back when they were told to is not sent away by another one."""
+    set_limit(company, tokens_per_month=200, person_requests_per_minute=1)
+    set_limit(company, department=company.hr, tokens_per_day=200)
+    with clock_at(NOON.isoformat()) as clock:
+        assert spend(clock, company)
+        assert clock.admit(request(company)) == (False, datetime(2026, 11, 30, 23, tzinfo=UTC))
+        Limit.objects.filter(organization=company.organization, department=None).update(tokens_per_month=None)
+        assert clock.admit(request(company)) == (False, datetime(2026, 11, 23, 23, tzinfo=UTC))
+        Limit.objects.filter(department=company.hr).update(tokens_per_day=None, answers_at_once=0)
+        assert clock.admit(request(company)) == (False, NOON + timedelta(seconds=5)), "nothing ever lasts longest"
+        Limit.objects.filter(department=company.hr).delete()
+        assert clock.admit(request(company)) == (False, NOON + timedelta(seconds=60))
+    refused = Refused.objects.filter(organization_id=company.organization.pk).values_list("scope", "period", "count")
+    assert set(refused) == {("organization", "month", 1), ("department", "day", 2)}, "each budget knows that it refused"
+
+
+def test_a_free_model_is_refused_by_its_tokens_and_not_by_its_money(company: Company) -> None:
+    set_limit(company, tokens_per_day=100, money_per_month=1)
+    free: dict[str, Any] = {"price_input": Decimal(0), "price_output": Decimal(0)}
+    with clock_at(NOON.isoformat()) as clock:
+        assert clock.admit(request(company, **free)) == (False, datetime(2026, 11, 23, 23, tzinfo=UTC))
 
 
 def test_a_zone_that_changes_in_the_middle_of_a_day_gives_no_month_twice(company: Company) -> None:
