@@ -96,6 +96,8 @@ class Event(TextChoices):
 
     STORE_CREATED = "store:created", "A department's store was created"
     STORE_DELETED = "store:deleted", "A department's store was deleted"
+    STORE_BACKED_UP = "store:backed_up", "A department's store was written into a file"
+    STORE_RESTORED = "store:restored", "A department's store was replaced by what a file held"
 
     ADMIN_CHANGED = "admin:changed", "IT changed something in the console"
 
@@ -142,6 +144,8 @@ CRITICAL = frozenset(
         Event.RULES_CHANGED,
         Event.STORE_CREATED,
         Event.STORE_DELETED,
+        Event.STORE_BACKED_UP,
+        Event.STORE_RESTORED,
     }
 )
 """What is sealed at once instead of at the next minute: keys, roles, retention, exports, changes by IT."""

@@ -99,6 +99,7 @@ if retention := read_str("CHATGRID_RETENTION_DATABASE_URL", OWNER_STANDS_IN):
 DATABASE_APPLICATION_ROLE = DATABASES["default"]["USER"]
 CONTROL_POOL_SIZE = read_int("CHATGRID_CONTROL_POOL_SIZE", 12)  # connections of the chat path, per process
 PROVISIONER_URL = read_str("CHATGRID_PROVISIONER_URL", "")
+POSTGRES_PROGRAMS = read_str("CHATGRID_POSTGRES_PROGRAMS", "")  # folder of pg_dump, pg_restore and psql; else the PATH
 STORE_TEMPLATE = "chatgrid_store_template"
 STORE_POOL_SIZE = read_int("CHATGRID_STORE_POOL_SIZE", 4)  # connections per department and process
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -139,6 +139,7 @@ COUNTS = """
 RECIPE = "SELECT generation, model, dimensions, passage_tokens, passages FROM corpus"
 
 ADD_DOCUMENT = "INSERT INTO document (id, title, filename) VALUES (%s, %s, %s) RETURNING id"
+DOCUMENT_IDS = "SELECT id FROM document"
 LOCK_DOCUMENT = "SELECT id FROM document WHERE id = %s AND deleted_at IS NULL FOR UPDATE"
 ADD_VERSION = """
     INSERT INTO version (

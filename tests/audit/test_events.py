@@ -191,6 +191,8 @@ ELSEWHERE = {
     "project:": "tests/departments/keys/test_provisioning.py",
     "drift:": "tests/departments/keys/test_drift.py",
     "store:deleted": "tests/departments/documents/test_provision.py",
+    "store:backed_up": "tests/departments/documents/test_backup.py",
+    "store:restored": "tests/departments/documents/test_backup.py",
     "account:access_ended": "tests/chatgrid/console/test_leaving.py",
     "control:": "tests/chatgrid/console/test_proofs.py",
     "limit:more": "tests/departments/calls/test_more.py",

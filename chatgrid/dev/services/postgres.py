@@ -145,6 +145,11 @@ class Postgres:
         password = quote(self._password(role), safe="")
         return f"postgresql://{quote(role, safe='')}:{password}@{HOST}:{self.port}/{quote(database, safe='')}"
 
+    @property
+    def programs(self) -> Path:
+        """The folder of the programs that fit the server, pg_dump among them. Raises ServiceError as `start`."""
+        return self._binaries().folder
+
     def _password(self, role: str) -> str:
         if role not in {SUPERUSER, *bootstrap.RIGHTS}:
             raise ValueError(f"{role} is not a role of the bootstrap: {', '.join(bootstrap.RIGHTS)} are.")
@@ -178,12 +183,15 @@ class Postgres:
         return self._child.alive()
 
     def _prepare(self) -> tuple[Binaries, Runner]:
-        version = self.data / "PG_VERSION"
-        if version.exists():
-            binaries = find_binaries(version.read_text().strip())
+        binaries = self._binaries()
+        if (self.data / "PG_VERSION").exists():
             return binaries, way_into(self.data, binaries)
-        binaries = find_binaries(NEWEST)
         return binaries, self._make_cluster(binaries)
+
+    def _binaries(self) -> Binaries:
+        """Of the version that wrote the data, or the newest for a cluster that is still to be made."""
+        version = self.data / "PG_VERSION"
+        return find_binaries(version.read_text().strip() if version.exists() else NEWEST)
 
     def _make_cluster(self, binaries: Binaries) -> Runner:
         """Runs initdb in a folder beside, renamed at the end: a first start that was killed leaves no half cluster."""

@@ -34,8 +34,9 @@ class Stack:
 
 
 def database_urls(postgres: Postgres, database: str) -> dict[str, str]:
-    """The five addresses of a cluster. The provisioner's names the one database which that role may enter."""
+    """The five addresses of a cluster and its programs. The provisioner's names the one database that it may enter."""
     return {
+        "CHATGRID_POSTGRES_PROGRAMS": str(postgres.programs),
         "CHATGRID_DATABASE_URL": postgres.url(APP, database),
         "CHATGRID_OWNER_DATABASE_URL": postgres.url(OWNER, database),
         "CHATGRID_PROVISIONER_URL": postgres.url(PROVISIONER, MAINTENANCE),

@@ -50,7 +50,8 @@ def test_its_environment_names_the_five_roles_and_a_cache() -> None:
         started.postgres.create_control_database("chatgrid_gw0")
         environment = started.environment("chatgrid_gw0", 3)
         roles = {}
-        for name in (name for name in environment if name != "CHATGRID_REDIS_URL"):
+        assert (Path(environment["CHATGRID_POSTGRES_PROGRAMS"]) / "pg_dump").is_file()
+        for name in (name for name in environment if name.endswith("_URL") and name != "CHATGRID_REDIS_URL"):
             with psycopg.connect(environment[name]) as connection:
                 roles[name] = connection.execute("SELECT current_user::text").fetchone()
         with redis.Redis.from_url(environment["CHATGRID_REDIS_URL"]) as cache:
