@@ -5,15 +5,20 @@ Two forms are read:
 - a folder with `docs/<department>/**` and `questions.jsonl` (`dept`, `question`, `evidence`), and where they are there
   `unanswerable.jsonl` and `wrong_department.jsonl`, whose questions must find nothing.
 
-A folder may be plainer: documents in `documents/` or beside the questions, and where no question names a department all
-of them belong to one. What cannot be used is left out and named in `Corpus.notes`; a folder in which nothing can be
-used raises `Unusable`, with a sentence.
+A folder may be plainer:
+- documents in `documents/` or beside the questions;
+- one department, where no question names any, or all name the same one and no folder is called so;
+- questions that must find nothing in `questions.jsonl` itself, by a `kind` of `WITHOUT_ANSWER` or `answerable: false`.
+
+What cannot be used is left out and named in `Corpus.notes`; a folder in which nothing can be used raises `Unusable`,
+with a sentence.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +30,13 @@ from chatgrid.dev.demo.render import HANDBOOK, handbook, render
 COMMON_SHARE = 0.7  # of a quote's words in a row: chunkers cut
 ONLY = "documents"  # the department of a corpus that knows none
 KINDS = ("questions", "unanswerable", "wrong_department")
+FOREIGN = frozenset({"wrong_department", "other_department"})  # the answer lies in another department
+WITHOUT_ANSWER = FOREIGN | {"unanswerable"}
 NOTES = 8  # more are counted
+
+# scripts that set no spaces between words: there each sign is one
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 
 
 class Unusable(Exception):
@@ -55,6 +66,11 @@ class Question:
     def answerable(self) -> bool:
         return bool(self.quotes)
 
+    @property
+    def foreign(self) -> bool:
+        """Whether another department has the answer."""
+        return self.kind in FOREIGN
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -81,8 +97,7 @@ def folder(path: Path) -> Corpus:
         raise Unusable(f"There is no folder {path}.")
     notes: list[str] = []
     rows = [(kind, line, row) for kind in KINDS for line, row in _rows(path / f"{kind}.jsonl", notes)]
-    named = any(_department(row) for _, _, row in rows)
-    documents = list(_documents(path, named))
+    documents = list(_documents(path, {_department(row) for _, _, row in rows} - {""}, notes))
     if not documents:
         raise Unusable(f"{path} holds no documents: put them into {path / 'docs'}, a folder for each department.")
     departments = {document.department for document in documents}
@@ -108,11 +123,11 @@ def _holds(words: list[str], quote: list[str]) -> bool:
 
 def _quotes(row: dict[str, Any]) -> tuple[str, ...]:
     """What must be found in the department that is asked: nothing, where another one has the answer."""
-    return () if row["kind"] in {"unanswerable", "other_department"} else (row["passage"],)
+    return () if row["kind"] in WITHOUT_ANSWER else (row["passage"],)
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.lower())
+    return WORD.findall(unicodedata.normalize("NFKC", text).lower())
 
 
 def _rendered(department: str, path: Path) -> Document:
@@ -123,21 +138,42 @@ def _rendered(department: str, path: Path) -> Document:
 # -- a folder of somebody else's
 
 
-def _documents(path: Path, named: bool) -> Iterator[Document]:
-    """Its files; the department is the first folder's name, where the questions name departments at all."""
+def _documents(path: Path, named: set[str], notes: list[str]) -> Iterator[Document]:
+    """Its files; the department is the first folder's name, where the questions name departments at all.
+
+    Where they name one and no folder is called so, everything belongs to it.
+    """
     root = next((path / name for name in ("docs", "documents") if (path / name).is_dir()), path)
-    for file in sorted(file for file in root.rglob("*") if file.is_file()):
-        parts = file.relative_to(root).parts
-        if any(part.startswith(".") for part in parts) or (root == path and file.suffix == ".jsonl"):
+    files = [file for file in sorted(root.rglob("*")) if file.is_file() and not _is_passed_by(root, file, path)]
+    folders = {_named(file.relative_to(root).parts) for file in files}
+    only = next(iter(named)) if len(named) == 1 and named.isdisjoint(folders) else ""
+    for file in files:
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            notes.append(f"Left out, cannot be read ({error.strerror}): {_clean(str(file.relative_to(path)))}.")
             continue
-        yield Document(parts[0] if named and len(parts) > 1 else ONLY, file.name, file.read_bytes())
+        folder = _named(file.relative_to(root).parts) if named else ONLY
+        yield Document(only or folder, _clean(file.name), content)
+
+
+def _is_passed_by(root: Path, file: Path, path: Path) -> bool:
+    """Hidden files, and questions that stand beside the documents."""
+    is_hidden = any(part.startswith(".") for part in file.relative_to(root).parts)
+    return is_hidden or (root == path and file.suffix == ".jsonl")
+
+
+def _named(parts: Sequence[str]) -> str:
+    """The department by the first folder; a name may be spelled in two ways that look the same."""
+    return unicodedata.normalize("NFC", _clean(parts[0])) if len(parts) > 1 else ONLY
 
 
 def _rows(path: Path, notes: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """The lines of a file of questions with their numbers, those that are objects."""
     if not path.is_file():
         return
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+    # a line ends at a line feed only: the other line ends of Unicode may stand inside a string
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -153,7 +189,9 @@ def _rows(path: Path, notes: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
 def _question(kind: str, line: int, row: dict[str, Any], departments: set[str], notes: list[str]) -> Question | None:
     """A row as a question; None, with a note, where it cannot be asked or judged."""
     where = f"{kind}.jsonl, line {line}"
-    text = _clean(row.get("question"))
+    text, told = _clean(row.get("question")), _clean(row.get("kind"))
+    if kind == "questions" and (told in WITHOUT_ANSWER or row.get("answerable") is False):
+        kind = told if told in WITHOUT_ANSWER else "unanswerable"
     quotes = _evidence(row) if kind == "questions" else ()
     department = _department(row) or (next(iter(departments)) if len(departments) == 1 else ONLY)
     if not text:
@@ -163,12 +201,12 @@ def _question(kind: str, line: int, row: dict[str, Any], departments: set[str], 
     elif kind == "questions" and not quotes:
         notes.append(f"Left out, no evidence to judge an answer by: {where}.")
     else:
-        return Question(_clean(row.get("id")) or where, department, _clean(row.get("kind")) or kind, text, quotes)
+        return Question(_clean(row.get("id")) or where, department, told if quotes and told else kind, text, quotes)
     return None
 
 
 def _department(row: dict[str, Any]) -> str:
-    return _clean(row.get("dept") or row.get("department"))
+    return unicodedata.normalize("NFC", _clean(row.get("dept") or row.get("department")))
 
 
 def _evidence(row: dict[str, Any]) -> tuple[str, ...]:

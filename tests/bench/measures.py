@@ -1,8 +1,8 @@
 """What a search is measured by. A passage is right when it holds what the question's label quotes.
 
 - nDCG@10: how early the right passages come, against the best possible order of all right passages there are.
-- recall@10: the share of the right passages that are among the first ten. recall@5 (hit): whether one is among five.
-- first: the first passage is right.
+- recall@10, recall@5: the share of the right passages that are among the first ten, or five.
+- hit@5: whether a right passage is among the first five. first: the first passage is right.
 """
 
 from __future__ import annotations

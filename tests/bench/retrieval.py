@@ -4,19 +4,21 @@ Measures the demo company, or each folder of the form that tests/bench/corpus.py
 simulator's, or with EMBEDDINGS those of an OpenAI-compatible server (tests/bench/minilm.py is one): only the latter
 say what a model's vectors reach. The three searches compared use the same vectors, passages and statement.
 
-- nDCG@10, recall@10, recall@5 and first: see tests/bench/measures.py.
+- nDCG@10, recall@10, recall@5, hit@5 and first: see tests/bench/measures.py.
 - answers: each question asked as an employee asks it, answered by the simulator. Right citation: a passage that the
   answer cites holds the labelled quote. Abstention: nothing is cited where this department has no answer.
 - turned away: the search gave the assistant nothing to read; of answerable questions this is a loss. In doubt: it gave
   passages and said that it has no confidence in them.
 - without a right citation: at which step it was lost (`LOSSES`); only the last is the simulated assistant's.
-- leaks: passages of another department that a question was given, which must be 0.
+- leaks: passages that a question was given and that stand in no file of its department, which must be 0. The leak rate
+  is the share of questions on another department's subject that were given one.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import time
 from collections import Counter
@@ -122,6 +124,7 @@ async def _measure_department(measured: Measured, slug: str, source: Vectors) ->
 
     department, person = await asyncio.to_thread(shelf.make_department, slug)
     files = [(each.filename, each.content) for each in measured.corpus.documents if each.department == slug]
+    own = {hashlib.sha256(content).hexdigest() for _, content in files}
     started = time.perf_counter()
     measured.unread += await shelf.fill(department, person, files)
     measured.seconds += time.perf_counter() - started
@@ -130,7 +133,7 @@ async def _measure_department(measured: Measured, slug: str, source: Vectors) ->
         measured.passages += len(texts)
         for question in measured.corpus.questions:
             if question.department == slug:
-                asked = await _search(store, question, source, texts, {name for name, _ in files})
+                asked = await _search(store, question, source, texts, own)
                 await _answer(department, person, asked)
                 measured.asked.append(asked)
 
@@ -151,8 +154,8 @@ async def _search(store: Store, question: Question, source: Vectors, texts: list
         started = time.perf_counter()
         result = await search_by_vector(store, question.text, vector, recipe=recipe)
         times.append((time.perf_counter() - started) * 1000)
-    cited = [await store.get_passage(each.version_id, each.ordinal) for each in result.passages]
-    leaks = sum(passage is None or passage.filename not in own for passage in cited)
+    versions = [await store.get_version(each.version_id) for each in result.passages]
+    leaks = sum(version is None or version.sha256 not in own for version in versions)
     evidence = [
         [each.similarity, each.background, each.relevance, each.coverage, each.score] for each in result.passages
     ]
@@ -198,7 +201,7 @@ def _found(answerable: Sequence[Asked]) -> list[str]:
     """How well passages are found and cited, and where right citations are lost."""
     lost = Counter(asked.lost for asked in answerable if not asked.right)
     return [
-        f"  {'':<14}{'nDCG@10':>9}{'recall@10':>11}{'recall@5':>10}{'first':>8}",
+        f"  {'':<14}{'nDCG@10':>9}{'recall@10':>11}{'recall@5':>10}{'hit@5':>8}{'first':>8}",
         *(_line(name, [asked.ranked[name] for asked in answerable]) for name in SEARCHES),
         f"  right passage given {_share([any(asked.given) for asked in answerable])}, among the passages of an answer",
         f"  turned away         {_share([not asked.worth_reading for asked in answerable])}",
@@ -218,11 +221,14 @@ def _told(others: Sequence[Asked]) -> list[str]:
 def _asked(asked: Sequence[Asked]) -> list[str]:
     """All questions together: what came of them, leaks and times."""
     times = [milliseconds for each in asked for milliseconds in each.milliseconds]
+    leaks, given = sum(each.leaks for each in asked), sum(len(each.given) for each in asked)
+    foreign = [each.leaks > 0 for each in asked if each.question.foreign]
     return [
         f"  answered rightly    {_share([each.right for each in asked])}; {_by_kind(asked)}",
         *(f"    wrong: {_name(each.question)}" for each in asked if not each.right),
         *(f"    not asked: {_name(each.question)}: {each.refused}" for each in asked if each.refused),
-        f"  leaks               {sum(each.leaks for each in asked)}",
+        f"  leaks               {leaks} of {given} passages",
+        f"  leak rate           {_share(foreign)}, of questions on another department's subject",
         f"  search p50 / p99    {percentile(times, 50):.1f} / {percentile(times, 99):.1f} ms",
     ]
 
@@ -231,10 +237,11 @@ def _line(name: str, ranked: Sequence[Ranked]) -> str:
     figures = (
         mean([ndcg(each) for each in ranked]),
         mean([recall(each) for each in ranked]),
+        mean([recall(each, 5) for each in ranked]),
         mean([hit(each, 5) for each in ranked]),
         mean([hit(each, 1) for each in ranked]),
     )
-    return f"  {name:<14}{figures[0]:>9.3f}{figures[1]:>11.3f}{figures[2]:>10.3f}{figures[3]:>8.3f}"
+    return "  {:<14}{:>9.3f}{:>11.3f}{:>10.3f}{:>8.3f}{:>8.3f}".format(name, *figures)
 
 
 def _share(values: Sequence[bool]) -> str:

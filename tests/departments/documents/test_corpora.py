@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from tests.bench import corpus, retrieval
 from tests.bench.corpus import Question, Unusable, folder
-from tests.bench.measures import Ranked
+from tests.bench.measures import Ranked, hit, ndcg, recall
 from tests.bench.vectors import Unreachable, Vectors, served
 
 GOOD = {"id": "1", "dept": "hr", "question": "How many days?", "evidence": ["five unused days"]}
@@ -43,6 +45,79 @@ def test_questions_that_name_no_department_make_it_one_department(tmp_path: Path
     assert [(each.id, each.department) for each in found.questions] == [("questions.jsonl, line 1", corpus.ONLY)]
 
 
+def test_one_department_that_no_folder_is_called_after_has_all_documents(tmp_path: Path) -> None:
+    found = folder(made(tmp_path, lines(GOOD), documents__leave="five unused days", documents__forms__a="x"))
+    assert {each.department for each in found.documents} == {"hr"}
+    assert [each.department for each in found.questions] == ["hr"]
+
+
+def test_names_that_look_the_same_are_the_same_department(tmp_path: Path) -> None:
+    (place := tmp_path / "docs" / unicodedata.normalize("NFD", "Büro")).mkdir(parents=True)
+    (place / "leave").write_text("five unused days")
+    [question] = folder(made(tmp_path, lines(GOOD | {"dept": "Büro"}))).questions
+    assert question.department == "Büro"
+
+
+@pytest.mark.parametrize(
+    ("about", "kind", "foreign"),
+    [
+        ({"kind": "unanswerable"}, "unanswerable", False),
+        ({"kind": "wrong_department", "evidence": ["five unused days"]}, "wrong_department", True),
+        ({"answerable": False, "kind": "keyword"}, "unanswerable", False),
+    ],
+)
+def test_a_question_without_an_answer_may_stand_among_the_others(
+    tmp_path: Path, about: dict[str, object], kind: str, foreign: bool
+) -> None:
+    row = {"dept": "hr", "question": "How many days?", "evidence": []} | about
+    [question] = folder(made(tmp_path, lines(row), docs__hr__leave="x")).questions
+    assert (question.kind, question.answerable, question.foreign) == (kind, False, foreign)
+
+
+def test_a_line_ends_at_a_line_feed_only(tmp_path: Path) -> None:
+    row = json.dumps(GOOD | {"question": "How many\u2028days\x85?"}, ensure_ascii=False)
+    [question] = folder(made(tmp_path, f"{row}\n\n", docs__hr__leave="x")).questions
+    assert question.text == "How many\u2028days\x85?"
+
+
+def test_a_file_that_cannot_be_read_is_left_out_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = made(tmp_path, lines(GOOD), docs__hr__leave="five unused days", docs__hr__locked="x")
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    found = folder(place)
+    assert [each.filename for each in found.documents] == ["leave"]
+    assert found.notes == ("Left out, cannot be read (Permission denied): docs/hr/locked.",)
+
+
+@pytest.mark.parametrize(
+    ("quote", "passage"),
+    [
+        ("five   unused\n days", "Up to five unused days, not more."),
+        ("未用完的年假可以在次年使用", "员工每年有二十天年假。未用完的年假可以在次年使用，最多五天。"),
+        ("年次有給休暇は二十日", "社員の年次有給休暇は二十日です。"),
+        (unicodedata.normalize("NFD", "Das Büro öffnet um 7"), "Das Büro öffnet um 7 Uhr."),
+    ],
+)
+def test_a_quote_is_known_again_however_it_is_spaced_and_spelled(quote: str, passage: str) -> None:
+    question = Question("1", "hr", "keyword", "?", (quote,))
+    assert corpus.is_relevant(question, passage)
+    assert not corpus.is_relevant(question, passage[: len(passage) // 3])
+
+
+def test_figures_are_those_that_a_person_computes_by_hand() -> None:
+    # two of the three right passages are found, second and sixth
+    ranked = Ranked((False, True, False, False, False, True), there=3)
+    found, best = 1 / math.log2(3) + 1 / math.log2(7), 1 + 1 / math.log2(3) + 1 / 2
+    assert (ndcg(ranked), recall(ranked)) == pytest.approx((found / best, 2 / 3))
+    assert (recall(ranked, 5), hit(ranked, 5), hit(ranked, 1)) == (1 / 3, True, False)
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
@@ -72,6 +147,18 @@ def test_without_questions_only_reading_is_measured(tmp_path: Path) -> None:
     found = folder(made(tmp_path, docs__hr__leave="x"))
     measured = retrieval.Measured(found, [], passages=1, seconds=0.5)
     assert "only reading is measured" in "\n".join(retrieval.report(measured, Vectors("m", 3, lambda *_: None)))
+
+
+def test_leaks_are_counted_over_all_and_their_rate_over_questions_of_other_departments(tmp_path: Path) -> None:
+    foreign = Question("1", "hr", "wrong_department", "Which VPN?", ())
+    asked = [
+        retrieval.Asked(question, {}, False, True, [1.0], leaks, [False, False])
+        for question, leaks in [(foreign, 2), (foreign, 0), (Question("2", "hr", "unanswerable", "Who?", ()), 1)]
+    ]
+    found = folder(made(tmp_path, docs__hr__leave="x"))
+    told = "\n".join(retrieval.report(retrieval.Measured(found, asked, 1, 0.5), Vectors("m", 3, lambda *_: None)))
+    assert "leaks               3 of 6 passages" in told
+    assert "leak rate           0.500 (1 of 2)" in told
 
 
 @pytest.mark.parametrize("name", ["missing", "empty"])
