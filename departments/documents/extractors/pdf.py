@@ -6,6 +6,7 @@ Rules
 - Lines repeated at the top or bottom of most pages are left out.
 - A page of pictures without text goes through tesseract where that is installed. Otherwise it is named in a warning,
   and a file with nothing else is refused as scanned.
+- Files inside the file (a portfolio has little else) are not opened, but named in a warning.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ NO_OCR = (
     "The pages are pictures without text, and text recognition (tesseract) is not installed here. "
     "Run text recognition (OCR) on the file and upload that, or ask IT to install it."
 )
+FILES_INSIDE = "This PDF holds files of its own that were not read: {names}. Upload them by themselves."
+FILES_NAMED = 10
 NOT_RECOGNISED = "Text recognition (tesseract) is not installed here."
 MARGIN_LINES = 2
 MARGIN_SHARE = 0.6
@@ -56,7 +59,7 @@ class Page:
 def extract(file: BinaryIO, options: Options) -> Draft:
     document = _open(file)
     count = check_pages(len(document), options.limits)
-    draft = Draft((), pages=count)
+    draft = Draft((), pages=count, warnings=_files_inside(document))
     pages = list(_read_pages(document, options))
     _report_pictures(pages, draft, options)
     _drop_margins(pages)
@@ -70,6 +73,21 @@ def _open(file: BinaryIO) -> Any:
     except pypdfium2.PdfiumError as error:
         is_locked = error.err_code in {pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY}
         raise ExtractionFailed(Reason.ENCRYPTED if is_locked else Reason.CORRUPT) from error
+
+
+def _files_inside(document: Any) -> list[str]:
+    """A warning that names them, if there are any."""
+    count = document.count_attachments()
+    names = [_name_of_file(document, place) for place in range(min(count, FILES_NAMED))]
+    more = [f"and {count - FILES_NAMED} more"] if count > FILES_NAMED else []
+    return [FILES_INSIDE.format(names=", ".join([*names, *more]))] if count else []
+
+
+def _name_of_file(document: Any, place: int) -> str:
+    try:
+        return str(document.get_attachment(place).get_name()) or "one without a name"
+    except pypdfium2.PdfiumError:
+        return "a damaged one"  # which is no reason to refuse the pages
 
 
 def _read_pages(document: Any, options: Options) -> Iterator[Page]:

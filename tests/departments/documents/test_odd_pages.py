@@ -64,6 +64,18 @@ def test_a_page_that_lies_on_its_side_or_head_is_read_in_order(degrees: int) -> 
     assert [block.text for block in blocks(turned(paragraphs(), degrees))] == [MEALS, HOTELS]
 
 
+def test_files_inside_a_file_are_named_and_not_lost_in_silence() -> None:
+    document, out = pypdfium2.PdfDocument(bytes(paragraphs())), io.BytesIO()
+    for place in range(12):
+        document.new_attachment(f"Büro {place:02}.xlsx").set_data(b"PK")
+    document.save(out)
+    found = read(io.BytesIO(out.getvalue()), Options(Kind.PDF))
+    [warning] = found.warnings
+    assert "Büro 00.xlsx, " in warning
+    assert "Büro 09.xlsx, and 2 more. Upload them" in warning
+    assert found.blocks == read(io.BytesIO(paragraphs()), Options(Kind.PDF)).blocks
+
+
 def test_a_landscape_page_keeps_its_paragraphs() -> None:
     first, second = (block.text for block in blocks(landscape()))
     assert first.replace("receipts", "receipts that") == MEALS
