@@ -24,6 +24,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from chatgrid.console.fresh import confirmed, reason_of
+from chatgrid.console.model_names import doubts_about
 from chatgrid.console.precedence import in_words
 from chatgrid.console.recording import Values, record_act
 from chatgrid.console.scope import may_change, viewer_of, visible
@@ -177,6 +178,7 @@ def plan_page(request: HttpRequest, organization: Organization, text: str) -> Ht
         **_frame(request, "What would change"),
         "changes": [Told.of(change) for change in changes[:MOST_SHOWN]],
         "number": len(changes),
+        "doubts": doubts_about(changes, organization),
         "forecasts": _forecasts(changes),
         "csv": text,
         "digest": digest(changes),

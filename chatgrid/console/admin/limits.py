@@ -18,6 +18,7 @@ from django.utils.safestring import SafeString
 from chatgrid.console.admin.base import ConsoleAdmin, ConsoleForm, DepartmentFilter
 from chatgrid.console.fresh import LONGEST_REASON, reason_of, require_confirmation
 from chatgrid.console.limit_pages import apply_page, bulk_page, download, import_page
+from chatgrid.console.model_names import doubts, models_in_use
 from chatgrid.console.precedence import WORDS, amount
 from chatgrid.console.recording import record_act, stored
 from chatgrid.console.scope import may_change, viewer_of
@@ -42,6 +43,8 @@ class LimitForm(ConsoleForm):
         if "reason" in self.fields:
             self.initial["reason"] = ""
             self.fields["reason"].required = not self.only_asks  # nothing is saved
+        if "model" in self.fields and self.organization is not None and (used := models_in_use(self.organization)):
+            self.fields["model"].help_text = f"Empty: every model. Departments ask {', '.join(used)}."
 
     @property
     def only_asks(self) -> bool:
@@ -174,6 +177,11 @@ class LimitAdmin(ConsoleAdmin):
             messages.error(request, "Write why, then delete again. Nothing was deleted.")
             return redirect(request.path)
         return super().delete_view(request, object_id, {"longest_reason": LONGEST_REASON})
+
+    def save_model(self, request: HttpRequest, obj: Limit, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        for doubt in doubts([obj], obj.organization):
+            messages.warning(request, doubt)
 
     def delete_model(self, request: HttpRequest, obj: Limit) -> None:
         require_confirmation(request, f"Remove the limit of {obj}.")

@@ -16,6 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Model
 
 from chatgrid.console.fresh import LONGEST_REASON
+from chatgrid.console.model_names import doubts_about
 from chatgrid.console.recording import Actor, Values, record_by
 from chatgrid.console.wanted.changes import Change, ChangedMeanwhile, Refused, apply_changes
 from chatgrid.console.wanted.company import export_company, plan_company, without_project
@@ -48,6 +49,8 @@ class Command(BaseCommand):
         except (Refused, ChangedMeanwhile) as error:
             raise CommandError(str(error)) from None
         self._show(changes)
+        for doubt in doubts_about(changes, organization):
+            self.stdout.write(f"Look: {doubt}")
         self._say_what_is_left(organization, text)
         if options["act"] == "plan" and changes:
             sys.exit(2)
