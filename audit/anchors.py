@@ -18,6 +18,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -53,7 +54,10 @@ class Anchor(Protocol):
 
 
 class FileAnchor:
-    """A file that is only ever added to, one JSON line a seal. `chattr +a` makes the system insist on it."""
+    """A file that is only ever added to, one JSON line a seal. `chattr +a` makes the system insist on it.
+
+    A line that a crash or a full disk has cut short is ended before the next one begins, and written again in full.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -63,12 +67,11 @@ class FileAnchor:
         data = "".join(line_of(seal) + "\n" for seal in seals).encode()
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                os.write(handle, data)
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            with FileIO(os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "r+") as file:
+                size = file.seek(0, os.SEEK_END)
+                is_cut = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
+                _write_all(file, b"\n" + data if is_cut else data)
+                os.fsync(file.fileno())
         except OSError as error:
             raise AnchorDown(f"{self.path} cannot be written ({error.strerror})") from error
 
@@ -78,7 +81,7 @@ class FileAnchor:
                 lines = file.read().split("\n")
         except OSError as error:
             raise AnchorDown(f"{self.path} cannot be read ({error.strerror})") from error
-        # what comes after the last newline is half a line of a crash, and was written again in full
+        # what comes after the last newline is half a line of a crash, and will be written again in full
         yield from (
             seal for seal in map(_seal_of, filter(None, lines[:-1])) if seal and (seal.n > after or seal.n == 1)
         )
@@ -156,6 +159,13 @@ class SyslogAnchor:
 
     def read(self, after: int) -> None:
         return None
+
+
+def _write_all(file: FileIO, data: bytes) -> None:
+    """A disk that is nearly full takes a part and says so only by its size; the next try raises OSError."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
 
 
 def line_of(seal: Seal) -> str:

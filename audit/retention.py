@@ -25,6 +25,7 @@ from typing import Any
 
 from django.core.files.storage import Storage, storages
 from psycopg import Connection, sql
+from psycopg.errors import LockNotAvailable
 
 from audit.archive import Archived, ArchiveDamaged, archive, inside, verify_archive
 from audit.events import Event
@@ -46,6 +47,7 @@ ERASE = """
         AND e.at < audit_now() - make_interval(days => GREATEST(%(days)s, 90))
         AND t.at < audit_now() - make_interval(days => 90)
 """
+PATIENCE = "2s"  # as audit_make_partition has it
 logger = logging.getLogger(__name__)
 
 
@@ -104,9 +106,21 @@ def _end(connection: Connection[Any], month: str, storage: Storage) -> bool:
         logger.error("the archive of %s is made anew: %s", month, error)
         _announce(connection, month, archive(connection, month, storage))
         return False
-    count = _one(connection, "SELECT audit_drop_month(%s)", [month])
+    try:
+        count = _drop(connection, month)
+    except LockNotAvailable:
+        logger.warning("the record of %s stands: an export or a verification reads it; the next run drops it", month)
+        return False
     logger.warning("the record of %s was dropped: %d events", month, count)
     return True
+
+
+def _drop(connection: Connection[Any], month: str) -> int:
+    """How many events went. It needs the whole record for a moment, and behind a long export that moment would not come
+    while every call waits in the queue: so it gives up soon, with LockNotAvailable."""
+    with connection.transaction():
+        connection.execute("SELECT set_config('lock_timeout', %s, true)", [PATIENCE])
+        return int(_one(connection, "SELECT audit_drop_month(%s)", [month]))
 
 
 def _announce(connection: Connection[Any], month: str, archived: Archived) -> None:

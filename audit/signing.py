@@ -113,9 +113,12 @@ class Seal:
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> Seal:
         """The seal of such a line. ValueError, KeyError or TypeError where it is none."""
+        at = EPOCH + timedelta(microseconds=int(line["microseconds"]))
+        if datetime.fromisoformat(line["at"]) != at:
+            raise ValueError("a seal has one time")
         return cls(
             n=int(line["n"]),
-            at=EPOCH + timedelta(microseconds=int(line["microseconds"])),
+            at=at,
             first=int(line["first"]),
             last=int(line["last"]),
             root=bytes.fromhex(line["root"]),

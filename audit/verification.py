@@ -3,8 +3,9 @@
 What is checked, for every seal in its order: the signature and that its key may sign; that its number and its events
 follow the seal before, whose digest it names; that each of its leaves has its event; each leaf computed again from the
 event; the root computed again. Then: events without a leaf, the anchors outside, the age of the newest seal, and for
-months that are gone their sealed end. Each text of a question that is still kept is held against the hash that was
-sealed with its event. At last the sums behind the charts, added up again from the events.
+months that are gone their sealed end, which must name seals that were old enough by then. Each text of a question that
+is still kept is held against the hash that was sealed with its event. At last the sums behind the charts, added up
+again from the events.
 
 Trust comes from outside the database: the public keys an operator names, or those the anchors hold. A key that comes
 later must be named by an event under a seal of the key before it.
@@ -34,6 +35,8 @@ SEAL_PAGE = 2_000
 FRESH = timedelta(minutes=3)
 LATE = timedelta(minutes=15)
 LEAST_KEPT = timedelta(days=90)
+# an event is sealed within minutes; the rest is for a sealer that stood still
+OLD_ENOUGH = LEAST_KEPT - timedelta(days=30)
 
 # what follows the event in a row: seq, seal, event id and hash of its leaf, each after its length
 _TAIL = struct.Struct(">iqiqi16si32s")
@@ -60,9 +63,10 @@ _ENDS = """
 _OTHER_TEXTS = """
     SELECT l.seal, l.seq, e.id, count(*) OVER () FROM audit_text t JOIN audit_event e ON e.id = t.event_id
     LEFT JOIN audit_leaf l ON l.event_id = e.id AND l.at = e.at
-    WHERE e.query_hash <> '' AND e.query_hash <> encode(sha256(t.salt || convert_to(t.text, 'UTF8')), 'hex')
+    WHERE e.query_hash <> encode(sha256(t.salt || convert_to(t.text, 'UTF8')), 'hex')
     ORDER BY l.seq LIMIT 1
 """
+_MARKS = "SELECT anchor, seal FROM audit_anchor_state ORDER BY anchor"
 _LATE = """
     SELECT s.n, s.late, (
         SELECT min(l.at) FROM audit_leaf l WHERE l.seq BETWEEN s.first_seq AND s.last_seq
@@ -113,12 +117,15 @@ class Verifier:
         self._report = Report()
         self._trust = _Trust(set(trusted))
         self._anchored: dict[str, dict[int, Seal]] = {}
-        self._ended: set[int] = set()  # seals whose months are gone
+        self._marks: dict[str, int] = {}  # the newest seal that the sealer says it has carried to each place
+        self._ended: dict[int, datetime] = {}  # seals whose months are gone, and when that was announced
         self._ended_months: set[str] = set()
         self._now = datetime.now(UTC)
 
     def verify(self) -> Report:
         """Everything, in one snapshot of the database."""
+        # marks, then places, then the snapshot: each of them holds at least what the one before it did
+        self._marks = dict(self._connection.execute(_MARKS).fetchall())
         with self._connection.transaction():
             self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             self._read_anchors()
@@ -168,8 +175,19 @@ class Verifier:
             if newest > reached:
                 lost = f"{name} holds {newest - reached} more, up to {newest}"
                 self._find(Kind.ANCHOR_MISSING, reached + 1, words=lost)
+            elif newest < min(reached, self._marks.get(name, 0)):
+                self._find(
+                    Kind.ANCHOR_BEHIND, newest + 1, words=f"{name} had been given those up to {self._marks[name]}"
+                )
             elif last is not None and newest < reached and self._now - last.at > FRESH:
                 self._find(Kind.ANCHOR_BEHIND, newest + 1, words=name)
+        self._compare_marks(last.n if last else 0)
+
+    def _compare_marks(self, reached: int) -> None:
+        """Seals that the sealer has carried somewhere are here, whatever that place shows today."""
+        name = max(self._marks, key=lambda each: self._marks[each], default="")
+        if name and self._marks[name] > reached:
+            self._find(Kind.CUT_OFF, reached + 1, words=f"{name} had been given those up to {self._marks[name]}")
 
     def _compare_anchored(self, seal: Seal) -> None:
         for name, held in self._anchored.items():
@@ -182,13 +200,18 @@ class Verifier:
 
     def _read_ends(self) -> None:
         """Only an end that is sealed counts, and its time is the seal's: an event's own could have been chosen."""
+        newest = self._connection.execute("SELECT coalesce(max(n), 0) FROM audit_seal").fetchone()
         for event_id, at, month, details in self._connection.execute(_ENDS, [Event.MONTH_DROPPED]):
-            if at - end_of_month(month) < LEAST_KEPT:
+            try:
+                is_old, months, numbers = _end_of(month, details, at, newest[0] if newest else 0)
+            except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+                self._find(Kind.MONTH_UNCLEAR, event_id=event_id)
+                continue
+            if not is_old:
                 self._find(Kind.MONTH_TOO_YOUNG, event_id=event_id, words=month)
                 continue
-            self._ended_months.update((month, *details.get("earlier", {})))
-            for ranges in (*details.get("earlier", {}).values(), details["seals"]):
-                self._ended.update(number for first, last in ranges for number in range(first, last + 1))
+            self._ended_months.update(months)
+            self._ended.update(dict.fromkeys(numbers, at))
 
     def _read_announcements(self) -> None:
         rows = self._connection.execute("SELECT old, new, signature FROM audit_seal_key")
@@ -202,11 +225,15 @@ class Verifier:
         total, self._now = row or (0, datetime.now(UTC))
         previous: Seal | None = None
         for page in self._pages():
-            leaves = self._leaves(page[0].first, page[-1].last)
+            # numbers that nobody signed may be any numbers, and as many
+            signed = [seal for seal in page if seal.is_signed()]
+            leaves = self._leaves(signed[0].first, signed[-1].last) if signed else {}
+            numbers = {seal.n for seal in signed}
             for seal in page:
-                self._check_statement(seal, previous)
+                self._check_statement(seal, previous, is_signed=seal.n in numbers)
                 self._compare_anchored(seal)
-                self._check_events(seal, leaves)
+                if seal.n in numbers:
+                    self._check_events(seal, leaves)
                 previous = seal
             self._progress(min(page[-1].last, total), total)
         self._report.last = previous
@@ -228,7 +255,7 @@ class Verifier:
         if page:
             yield page
 
-    def _check_statement(self, seal: Seal, previous: Seal | None) -> None:
+    def _check_statement(self, seal: Seal, previous: Seal | None, *, is_signed: bool) -> None:
         self._report.seals += 1
         expected = previous.n + 1 if previous else 1
         if seal.n != expected:
@@ -237,7 +264,7 @@ class Verifier:
             self._find(Kind.CHAIN, seal.n)
         if seal.first != (previous.last + 1 if previous else 1) and seal.n == expected:
             self._find(Kind.NUMBERS, seal.n)
-        if not seal.is_signed():
+        if not is_signed:
             self._find(Kind.SIGNATURE, seal.n)
         elif not self._trust.accepts(seal.public_key):
             self._find(Kind.KEY, seal.n, words=seal.key)
@@ -254,13 +281,19 @@ class Verifier:
     def _check_events(self, seal: Seal, leaves: Mapping[int, _Leaf]) -> None:
         held = [leaves.get(seq) for seq in range(seal.first, seal.last + 1)]
         if seal.n in self._ended and not any(held):
-            self._report.expired_seals += 1
+            self._check_expired(seal)
             return
         self._report.events += len(held)
         bad = [finding for seq, leaf in enumerate(held, seal.first) if (finding := _check_leaf(seal, seq, leaf))]
         self._report.findings += bad
         if not bad and root([leaf[3] for leaf in held if leaf]) != seal.root:
             self._find(Kind.ROOT, seal.n)
+
+    def _check_expired(self, seal: Seal) -> None:
+        self._report.expired_seals += 1
+        if self._ended[seal.n] - seal.at < OLD_ENOUGH:
+            words = f"it was made at {seal.at:%Y-%m-%d %H:%M}, and its events are gone"
+            self._find(Kind.MONTH_TOO_YOUNG, seal.n, words=words)
 
     def _check_beyond(self, last: int) -> None:
         row = self._connection.execute(_BEYOND, [last]).fetchone()
@@ -313,6 +346,20 @@ def _check_leaf(seal: Seal, seq: int, leaf: _Leaf | None) -> Finding | None:
         return None
     kind = Kind.EVENT_CHANGED if now else Kind.EVENT_MISSING
     return Finding(kind if of_seal == seal.n else Kind.LEAF_FOREIGN, seal.n, seq, UUID(bytes=event_id))
+
+
+def _end_of(
+    month: str, details: Mapping[str, Any], announced: datetime, newest: int
+) -> tuple[bool, list[str], Iterator[int]]:
+    """Of the announcement of a month's end: whether the month was old enough, the months and the seals it is about.
+
+    Whoever can write events can write this one, with anything in it: ValueError, TypeError, KeyError, AttributeError
+    or OverflowError where it says nothing.
+    """
+    earlier = details.get("earlier", {})
+    spans = [(int(first), int(last)) for ranges in (*earlier.values(), details["seals"]) for first, last in ranges]
+    numbers = (number for first, last in spans for number in range(max(first, 1), min(last, newest) + 1))
+    return announced - end_of_month(month) >= LEAST_KEPT, [month, *earlier], numbers
 
 
 def end_of_month(month: str) -> datetime:

@@ -97,6 +97,8 @@ def test_half_a_line_of_a_crash_is_no_seal(tmp_path: Path, seals: list[Seal]) ->
     whole = anchor.path.read_bytes()
     anchor.path.write_bytes(whole[:-30])
     assert list(anchor.read(0)) == seals[:2]
+    anchor.append(seals[2:])
+    assert list(anchor.read(0)) == seals
 
 
 def test_a_place_that_is_away_says_so(tmp_path: Path) -> None:

@@ -186,6 +186,13 @@ def test_an_event_that_was_taken_out_is_missed(record: Record, tmp_path: Path) -
         assert outcome(folder, [record.signer.public_key.hex()])[0] == 1, missing
 
 
+def test_the_manifest_names_every_file_but_itself_and_its_receipt(record: Record, tmp_path: Path) -> None:
+    folder = exported(record, tmp_path / "out")
+    held = json.loads((folder / "manifest.json").read_text())["files"]
+    assert set(held) == {"events.jsonl", "proofs.jsonl", "seals.jsonl", "verify_export.py"}
+    assert {*held, "manifest.json", "receipt.json"} == {file.name for file in folder.iterdir()}
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "seals.jsonl", "proofs.jsonl", "receipt.json"])
 def test_no_other_file_can_be_changed(record: Record, tmp_path: Path, name: str) -> None:
     folder = exported(record, tmp_path / "out")

@@ -20,6 +20,7 @@ from django.db import IntegrityError, connection, transaction
 from django.forms import modelform_factory
 from pyarrow import parquet
 
+from audit import retention
 from audit.archive import ArchiveDamaged, archive, check_archives, verify_archive
 from audit.events import Event
 from audit.findings import Kind
@@ -139,17 +140,33 @@ def test_a_hold_that_comes_after_the_announcement_still_holds(record: Record, st
     assert run(record, storage) == []
 
 
+def test_a_long_reading_holds_up_the_end_of_a_month_and_no_call(
+    record: Record, storage: FileSystemStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An export reads the whole record: whoever waited behind it for the lock would stop every call."""
+    monkeypatch.setattr(retention, "PATIENCE", "50ms")
+    run(record, storage)
+    record.seal()
+    before = months(record)
+    with record.as_role(APP) as export, export.transaction():
+        export.execute("SELECT count(*) FROM audit_event")
+        assert run(record, storage) == []
+        record.write(organization_id=SHORT)
+    assert months(record) == before
+    assert run(record, storage) != []
+
+
 def test_an_event_that_comes_after_the_archive_means_a_new_archive(record: Record, storage: FileSystemStorage) -> None:
     run(record, storage)
     record.write_at(395, organization_id=SHORT)
-    record.seal()
+    late, *_ = record.seal()
     first = set(storage.listdir("record")[1])
     run(record, storage)
     assert len(set(storage.listdir("record")[1]) - first) == 2  # events and seals
     record.seal()
     run(record, storage)
     record.seal()
-    assert record.verify().faults == []
+    assert [(each.kind, each.seal) for each in record.verify().faults] == [(Kind.MONTH_TOO_YOUNG, late.n)]
 
 
 def test_months_that_went_long_ago_are_still_accounted_for(record: Record, storage: FileSystemStorage) -> None:
@@ -373,6 +390,7 @@ def test_texts_end_with_their_own_company_and_their_events_stay(record: Record) 
     assert record.ask(f"{left} WHERE organization_id = '{LONG}'") > 180
     assert record.ask("SELECT count(*) FROM audit_event") == events + 1
     record.seal()
+    record.tamper("DELETE FROM audit_text")  # none of these events was a question
     assert record.verify().findings == []
 
 

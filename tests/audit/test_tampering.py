@@ -85,6 +85,25 @@ def change_the_time_of_a_row(record: Record) -> None:
     record.tamper(f"UPDATE audit_event SET at = at + interval '1 microsecond' WHERE id = {EVENT_6}")
 
 
+def move_a_row_to_another_month(record: Record) -> None:
+    record.tamper(
+        f"UPDATE audit_event SET at = at + interval '1 month' WHERE id = {EVENT_6}",
+        "UPDATE audit_leaf SET at = at + interval '1 month' WHERE seq = 6",
+    )
+
+
+def change_a_row_of_a_month_that_is_taken_off_meanwhile(record: Record) -> None:
+    """The partition's own triggers are gone while it is off, so no switch of the session is needed."""
+    month = record.ask("SELECT to_char(min(at), 'YYYY_MM') FROM audit_event")
+    record.tamper(
+        f"ALTER TABLE audit_event DETACH PARTITION audit_event_{month}",
+        f"UPDATE audit_event_{month} SET actor_name = 'Nobody' WHERE id = {EVENT_6}",
+        f"ALTER TABLE audit_event ATTACH PARTITION audit_event_{month}"
+        f" FOR VALUES FROM ('{month.replace('_', '-')}-01 00:00+00')"
+        f" TO (('{month.replace('_', '-')}-01'::date + interval '1 month')::timestamp AT TIME ZONE 'UTC')",
+    )
+
+
 def delete_a_row(record: Record) -> None:
     record.tamper(f"DELETE FROM audit_event WHERE id = {EVENT_6}")
 
@@ -130,6 +149,10 @@ def change_a_seal(record: Record) -> None:
     record.tamper("UPDATE audit_seal SET at = at - interval '1 day' WHERE n = 3")
 
 
+def say_that_a_seal_has_more_events_than_anybody_can_read(record: Record) -> None:
+    record.tamper("UPDATE audit_seal SET last_seq = 9000000000000000000 WHERE n = 3")
+
+
 def sign_with_another_key(record: Record) -> None:
     """Rewrite the chain from seal 3 on with a key of one's own; the anchors are not looked at."""
     from dataclasses import replace
@@ -148,6 +171,7 @@ def sign_with_another_key(record: Record) -> None:
             f" public_key = '\\x{forger.public_key.hex()}',"
             f" signature = '\\x{previous.signature.hex()}' WHERE n = {seal.n}"
         )
+    record.tamper("UPDATE audit_anchor_state SET seal = 0")
     record.anchor.path.write_text("")
 
 
@@ -190,6 +214,35 @@ def empty_everything(record: Record) -> None:
     record.tamper("DELETE FROM audit_event", "DELETE FROM audit_leaf", "DELETE FROM audit_seal")
 
 
+def cut_off_the_newest_seals_here_and_outside(record: Record) -> None:
+    cut_off_the_newest_seals(record)
+    replay_an_old_anchor(record)
+
+
+def replay_an_old_anchor(record: Record) -> None:
+    lines = record.anchor.path.read_text().splitlines(keepends=True)
+    record.anchor.path.write_text("".join(lines[:3]))
+
+
+def change_the_time_that_people_read_at_the_anchor(record: Record) -> None:
+    change_the_anchor_s_line(record, 4, at="2020-01-01T00:00:00+00:00")
+
+
+def announce_nonsense(record: Record) -> None:
+    """The application may write events, and must not be able to end every verification with one."""
+    record.write(event=Event.MONTH_DROPPED, subject_id="2020_01", details={"seals": [["a", None]]})
+    record.seal()
+
+
+def hide_new_events_behind_the_end_of_an_old_month(record: Record) -> None:
+    record.write(event=Event.MONTH_DROPPED, subject_id="2020_01", details={"seals": [[3, 10**12]], "earlier": {}})
+    record.seal()
+    record.tamper(
+        "DELETE FROM audit_event WHERE id IN (SELECT event_id FROM audit_leaf WHERE seal = 3)",
+        "DELETE FROM audit_leaf WHERE seal = 3",
+    )
+
+
 def change_a_sum(record: Record) -> None:
     record.tamper("UPDATE audit_rollup SET calls = calls + 1 WHERE calls = (SELECT max(calls) FROM audit_rollup)")
 
@@ -217,6 +270,17 @@ def give_the_text_of_a_question_another_salt(record: Record) -> None:
     record.tamper(f"UPDATE audit_text SET salt = '\\x00' WHERE event_id = {EVENT_13}")
 
 
+def exchange_the_texts_of_two_questions(record: Record) -> None:
+    record.tamper(
+        "UPDATE audit_text SET (salt, text) = (SELECT o.salt, o.text FROM audit_text o WHERE o.event_id <>"
+        " audit_text.event_id)"
+    )
+
+
+def give_an_event_without_a_question_a_text(record: Record) -> None:
+    record.tamper(f"INSERT INTO audit_text (event_id, salt, text) VALUES ({EVENT_6}, '\\x00', 'Who earns most?')")
+
+
 def say_that_another_asked_it(record: Record) -> None:
     """The text of number 14 becomes that of number 13, whose own is gone."""
     fourteen = EVENT_13.replace("13", "14")
@@ -229,6 +293,8 @@ def say_that_another_asked_it(record: Record) -> None:
 MATRIX: list[tuple[Callable[[Record], None], Kind, int | None, int | None]] = [
     (change_a_row, Kind.EVENT_CHANGED, 3, 6),
     (change_the_time_of_a_row, Kind.EVENT_MISSING, 3, 6),
+    (move_a_row_to_another_month, Kind.EVENT_CHANGED, 3, 6),
+    (change_a_row_of_a_month_that_is_taken_off_meanwhile, Kind.EVENT_CHANGED, 3, 6),
     (delete_a_row, Kind.EVENT_MISSING, 3, 6),
     (delete_row_and_leaf, Kind.LEAF_MISSING, 3, 6),
     (change_row_and_leaf, Kind.ROOT, 3, None),
@@ -238,15 +304,23 @@ MATRIX: list[tuple[Callable[[Record], None], Kind, int | None, int | None]] = [
     (remove_a_middle_seal_with_its_rows, Kind.SEAL_MISSING, 3, None),
     (renumber_over_a_removed_seal, Kind.CHAIN, 3, None),
     (change_a_seal, Kind.SIGNATURE, 3, None),
+    (say_that_a_seal_has_more_events_than_anybody_can_read, Kind.SIGNATURE, 3, None),
     (sign_with_another_key, Kind.KEY, 3, None),
     (slip_in_a_back_dated_row, Kind.UNSEALED, None, None),
     (slip_in_a_row_with_a_leaf, Kind.BEYOND, 6, 15),
     (drop_a_partition, Kind.LEAF_MISSING, 2, 1),
     (cut_off_the_newest_seals, Kind.ANCHOR_MISSING, 4, None),
     (cut_off_and_seal_again, Kind.ANCHOR_DIFFERS, 4, None),
+    (cut_off_the_newest_seals_here_and_outside, Kind.CUT_OFF, 4, None),
+    (replay_an_old_anchor, Kind.ANCHOR_BEHIND, 4, None),
+    (change_the_time_that_people_read_at_the_anchor, Kind.ANCHOR_BEHIND, 4, None),
+    (announce_nonsense, Kind.MONTH_UNCLEAR, None, None),
+    (hide_new_events_behind_the_end_of_an_old_month, Kind.MONTH_TOO_YOUNG, 3, None),
     (empty_everything, Kind.ANCHOR_MISSING, 1, None),
     (change_the_text_of_a_question, Kind.TEXT_CHANGED, 5, 13),
     (give_the_text_of_a_question_another_salt, Kind.TEXT_CHANGED, 5, 13),
+    (exchange_the_texts_of_two_questions, Kind.TEXT_CHANGED, 5, 13),
+    (give_an_event_without_a_question_a_text, Kind.TEXT_CHANGED, 3, 6),
     (say_that_another_asked_it, Kind.TEXT_CHANGED, 5, 13),
     (change_a_sum, Kind.SUMS, None, None),
     (take_away_a_person_s_sums, Kind.SUMS, None, None),
@@ -325,6 +399,7 @@ def found_first(record: Record) -> tuple[Kind, int | None] | None:
 def test_without_anchors_cut_off_seals_would_not_be_found(record: Record) -> None:
     """Why anchors are not optional. The sums behind the charts betray it only until they are made again."""
     cut_off_the_newest_seals(record)
+    record.tamper("UPDATE audit_anchor_state SET seal = 3")
     assert [each.kind for each in record.verify(anchors=[]).faults] == [Kind.SUMS]
     with record.as_role(APP) as connection, connection.cursor() as cursor:
         rebuild(cursor)
