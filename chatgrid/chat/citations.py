@@ -1,8 +1,8 @@
 """Checks an answer's citations when it is whole: does the number exist, and do the passage's words support it.
 
 Rules:
-- A statement is the sentence before a number, in its own paragraph, list item or table cell; numbers side by side share
-  it (chatgrid/chat/markdown.py finds both, so that what is checked is what is shown).
+- A statement is the sentence before a number (or around it: "As [1] says, ..."), in its own paragraph, list item or
+  table cell; numbers side by side share it (chatgrid/chat/markdown.py finds both: what is checked is what is shown).
 - Support is overlap: at least `SUPPORT` of the statement's words stand in the passage, its title or its headings, and
   every figure of the statement does. A figure that the passage does not name is the costliest invention of all.
 - Words are compared without endings and without a list of any language, so an answer in another language than its
@@ -17,13 +17,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chatgrid.chat.markdown import cited_statements
+from chatgrid.chat.markdown_citations import UNSPACED
 
 SUPPORT = 0.4
 SHORTEST_WORD = 4  # shorter ones are mostly grammar
 STEM = 5  # letters by which two forms of a word are known as one
 
-_WORD = re.compile(r"\w+(?:[.,]\d+)*")
-_NO_SPACES = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\u0e00-\u0e7f]+")
+# a figure is one wherever it stands: "EUR40" and the days of a Chinese sentence have no space before it
+_WORD = re.compile(rf"\d+(?:[.,]\d+)*|[{UNSPACED}]+|[^\W\d{UNSPACED}]+")
+_NO_SPACES = re.compile(f"[{UNSPACED}]")
+_DIGIT = re.compile(r"[^\D0-9]")  # of another script, or wide
+_NO_FRACTION = re.compile(r"\.0+$")
 _SEPARATOR = re.compile(r"(?<=\d)[,.\u00a0\u202f ](?=\d{3}(?!\d))")
 _WRITTEN = """zero one two three four five six seven eight nine ten eleven twelve"""
 _NUMBERS = {word: str(value) for value, word in enumerate(_WRITTEN.split())}
@@ -65,9 +69,10 @@ def _words(text: str) -> tuple[set[str], set[str]]:
     """The beginnings of the words that say something, and the figures, small ones also where they are written out."""
     words: set[str] = set()
     figures: set[str] = set()
-    for word in _WORD.findall(_SEPARATOR.sub("", text.casefold())):
+    plain = _DIGIT.sub(lambda digit: str(int(digit[0])), text.casefold())
+    for word in _WORD.findall(_SEPARATOR.sub("", plain)):
         if word[0].isdigit():
-            figures.add(re.sub(r"\D+$", "", word).replace(",", "."))
+            figures.add(_NO_FRACTION.sub("", word.replace(",", ".")))
         elif word in _NUMBERS:
             figures.add(_NUMBERS[word])
         elif _NO_SPACES.match(word):

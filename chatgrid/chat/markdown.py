@@ -95,7 +95,7 @@ def render(
 
 
 def cited_statements(text: str, citations: Collection[int]) -> list[tuple[str, int]]:
-    """Each citation as (the sentence before it, its number), in the order in which `render` shows them.
+    """Each citation as (the sentence it stands in, its number), in the order in which `render` shows them.
 
     Numbers outside of `citations` are among them.
     """

@@ -56,6 +56,39 @@ def test_figures_are_compared_however_they_are_written() -> None:
     assert not is_supported("Meals are refunded up to 1,600 EUR a year", OTHER)
 
 
+@pytest.mark.parametrize(
+    ("passage", "right", "wrong"),
+    [
+        ("未用完的年假最多5天可以结转。", "年假最多5天可以结转", "年假最多7天可以结转"),
+        ("社員は年間20日の有給休暇を取得できます。", "社員は年間２０日の有給休暇", "社員は年間２５日の有給休暇"),
+        ("Meals are refunded up to 40.00 EUR", "Meals are refunded up to EUR40", "Meals are refunded up to EUR45"),
+    ],
+)
+def test_a_figure_is_compared_wherever_it_stands(passage: str, right: str, wrong: str) -> None:
+    assert is_supported(right, passage)
+    assert not is_supported(wrong, passage)
+
+
+@pytest.mark.parametrize(
+    ("text", "doubtful"),
+    [
+        ("公司在2019年成立。未用完的年假最多五天 [1]。食堂七点开门 [1]。", (1,)),
+        ("According to [1], you may carry five unused days into the next year.", ()),
+        ("According to [1], you may carry seven unused days into the next year.", (0,)),
+        ("- [1] You may carry seven unused days\n- [1][2] Unused days end in April", (0, 2)),
+        ("Carry over [1]\nBreakfast is free", ()),
+    ],
+)
+def test_a_statement_is_the_sentence_in_which_a_number_stands(text: str, doubtful: tuple[int, ...]) -> None:
+    assert check(text, {1: f"{PASSAGE} 未用完的年假最多五天。", 2: OTHER}) == Check(doubtful)
+
+
+def test_a_range_of_numbers_cites_each_and_only_where_all_exist() -> None:
+    text = "Unused days end in April [1-2]. From [1-9] and [2-1] and [10-12] people."
+    assert cited_statements(text, {1, 2}) == [("Unused days end in April", 1), ("Unused days end in April", 2)]
+    assert "[1-9] and [2-1] and [10-12] people" in render(text, {1, 2}, doubtful=[])
+
+
 def test_a_language_without_spaces_is_compared_by_its_signs() -> None:
     assert is_supported("年假可以结转五天", "员工的年假可以结转五天到下一年")
     assert not is_supported("餐厅早上七点开门", "员工的年假可以结转五天到下一年")
