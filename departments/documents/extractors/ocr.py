@@ -17,6 +17,7 @@ SCALE = 200 / 72
 MOST_PIXELS = 12_000_000
 WORD_LEVEL = "5"  # of tesseract's table: page, block, paragraph, line, word
 PATIENCE = 8  # seconds for the words: a picture without outlines is better than none
+FOUND_OUT = "1"  # how the page is turned and divided; without its data for turning it reads pages as they are
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Tesseract:
         return [(row["text"], _box(row, size, high)) for row in rows if row["level"] == WORD_LEVEL and row["text"]]
 
     def _run(self, page: Any, seconds: float | None, *how: str) -> str:
-        command = [self.path, "stdin", "stdout", "-l", self.languages, *how]
+        command = [self.path, "stdin", "stdout", "-l", self.languages, "--psm", FOUND_OUT, *how]
         done = subprocess.run(command, input=_as_pgm(page), capture_output=True, check=False, timeout=seconds)
         return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
 

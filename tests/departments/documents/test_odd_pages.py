@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,16 @@ def blocks(content: bytes) -> list[Block]:
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
 def test_a_page_that_lies_on_its_side_or_head_is_read_in_order(degrees: int) -> None:
     assert [block.text for block in blocks(turned(paragraphs(), degrees))] == [MEALS, HOTELS]
+
+
+@pytest.mark.skipif(shutil.which("tesseract") is None, reason="install tesseract-ocr to see it")
+@pytest.mark.parametrize("degrees", [90, 180])
+def test_a_scan_that_lies_on_its_side_or_head_is_recognised(degrees: int) -> None:
+    out = io.BytesIO()
+    seen: Image.Image = pypdfium2.PdfDocument(paragraphs())[0].render(scale=150 / 72, grayscale=True).to_pil()
+    seen.rotate(degrees, expand=True).save(out, "pdf", resolution=150)
+    found = read(io.BytesIO(out.getvalue()), Options(Kind.PDF, tesseract=shutil.which("tesseract")))
+    assert [block.text for block in found.blocks] == [MEALS, HOTELS]
 
 
 def test_files_inside_a_file_are_named_and_not_lost_in_silence() -> None:
