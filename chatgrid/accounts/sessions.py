@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -20,8 +21,14 @@ def _data(session_key: str, now: datetime) -> QuerySet[Session, tuple[str]]:
 _DATA = Statement(_data, str, datetime)
 
 
+_KEY = re.compile("[0-9a-z]{32}")  # as Django makes them; a cookie in quotes may say anything, even a NUL
+
+
 class SessionStore(DatabaseSessionStore):
-    """Django's own store; only its asynchronous load takes the short way."""
+    """Django's own store; its asynchronous load takes the short way, and what cannot be a key is never looked for."""
+
+    def _validate_session_key(self, key: str | None) -> bool:
+        return bool(key and _KEY.fullmatch(key))
 
     async def aload(self) -> dict[str, Any]:
         rows = await _DATA.rows(self.session_key or "", timezone.now())

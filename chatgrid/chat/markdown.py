@@ -27,7 +27,6 @@ from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 from markdown_it.renderer import RendererHTML
 from markdown_it.rules_core import StateCore
-from markdown_it.rules_inline import StateInline, entity
 from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 from pygments import highlight
@@ -37,6 +36,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES
 
 from chatgrid.chat.markdown_citations import cited_in, parse_citation, render_missing
+from chatgrid.chat.markdown_letters import description, nowhere, parse_entity
 
 # the names a model writes behind ``` -> what the page calls the language; anything else is shown without colours
 _SAME_NAME = """
@@ -55,8 +55,6 @@ HEADING_TAGS = {"h1": "h3", "h2": "h3", "h3": "h3", "h4": "h4", "h5": "h4", "h6"
 
 _HOST = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*(?::[0-9]{1,5})?")
 _ADDRESS = re.compile(r"mailto:[A-Za-z0-9.!#$&'*+/=^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
-_NUMBERED = re.compile(r"&#(?:[xX]([0-9a-fA-F]{1,6})|([0-9]{1,7}));")
-_KEY_LETTER = re.compile(r"[A-Za-z0-9_-]")
 _ALIGNMENTS = {"text-align:left": "align-left", "text-align:center": "align-center", "text-align:right": "align-right"}
 _COLOURS = HtmlFormatter(nowrap=True, classprefix="hl-")
 
@@ -173,7 +171,7 @@ class _Parser(MarkdownIt):
         self.enable(["table", "strikethrough"])
         self.disable(["reference", "html_block", "html_inline"])
         self.inline.ruler.before("link", "citation", parse_citation)
-        self.inline.ruler.at("entity", _parse_entity)
+        self.inline.ruler.at("entity", parse_entity)
         self.core.ruler.push("house", _apply_house_rules)
         self.add_render_rule("image", _render_image)
         self.add_render_rule("fence", _render_code)
@@ -185,17 +183,6 @@ class _Parser(MarkdownIt):
 
     def validateLink(self, url: str) -> bool:
         return bool(_ADDRESS.fullmatch(url.partition("?")[0])) or _host(url) is not None
-
-
-def _parse_entity(state: StateInline, silent: bool) -> bool:
-    """`&auml;` and the like; a number that stands for a letter of a key stays a number.
-
-    The filter on answers (departments/prompts/guard.py) read the number: the page must not make another text of it.
-    """
-    numbered = _NUMBERED.match(state.src, state.pos)
-    if numbered and _KEY_LETTER.fullmatch(chr(min(int(numbered[1] or "0", 16) or int(numbered[2] or "0"), 0x10FFFF))):
-        return False
-    return entity(state, silent)
 
 
 def _lines(text: str) -> str:
@@ -254,7 +241,7 @@ def _level_heading(token: Token) -> None:
 def _with_hosts(tokens: Sequence[Token]) -> list[Token]:
     """The inline tokens, each link followed by the host it goes to unless its text says the same.
 
-    A link to nowhere, `[text]()`, would lead to the page it stands on: it is its text.
+    A link to nowhere, `[text]()`, would lead to the page it stands on: it stays the text it was.
     """
     result: list[Token] = []
     opening = 0
@@ -263,6 +250,7 @@ def _with_hosts(tokens: Sequence[Token]) -> list[Token]:
         if token.type in {"link_open", "link_close"}:
             target = token.attrs.get("href", target)
             if not target:
+                result.append(nowhere(token))
                 continue
         result.append(token)
         if token.type == "link_open":
@@ -290,7 +278,7 @@ def _host_to_show(link: Sequence[Token]) -> str | None:
 def _render_image(
     renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: dict[str, Any]
 ) -> str:
-    described = renderer.renderInlineAsText(tokens[index].children, options, env)
+    described = description(tokens[index].children or [])
     return f'<span class="picture">{escapeHtml(described or "picture")} (picture not shown)</span>'
 
 

@@ -12,7 +12,7 @@ import re
 import unicodedata
 from itertools import chain
 
-from departments.prompts.clean import LOOKALIKES
+from departments.prompts.clean import GROUPS, LOOKALIKES
 
 _RANGES = (
     range(0xAA, 0xBB),
@@ -32,8 +32,8 @@ def _folding() -> dict[int, str]:
 
 
 FOLDING = _folding()
-# what Markdown takes away around or before a letter, and what has no width
-UNSHOWN = re.compile("[\\\\*`~\u00ad\u034f\u180e\u200b-\u200f\u2060-\u2064\ufe00-\ufe0f\ufeff]")
+# what Markdown takes away around or before a letter, line ends that a browser does not break at, what nobody can see
+UNSHOWN = re.compile(f"[\\\\*`~\r\x0b\x85\u2028\u2029{''.join(GROUPS.values())}]")
 
 
 def folded(text: str) -> str:

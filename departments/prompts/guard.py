@@ -48,6 +48,7 @@ class OutputFilter:
         self._holds_key = holds_key
         self._leaks = Leaks(canary, holds_key, rules)
         self._before = ""  # the last character shown: whether "sk-" begins a word depends on it
+        self._seen = ""  # the last letters shown: a key may begin there, however much that nobody sees stands behind
         self._held = ""
 
     def feed(self, text: str) -> str:
@@ -57,6 +58,7 @@ class OutputFilter:
         shown = self._held[: max(0, len(self._held) - self._doubtful())]
         self._held = self._held[len(shown) :]
         self._before = shown[-1:] or self._before
+        self._seen = _end_of(self._seen + bare(shown))
         return shown
 
     def finish(self) -> str:
@@ -71,12 +73,16 @@ class OutputFilter:
             raise Withheld(label)
 
     def _holds_plain_key(self) -> bool:
-        read = folded(self._before + self._held)
-        return self._holds_key(read) or (bool(UNSHOWN.search(read)) and self._holds_key(bare(read)))
+        return self._holds_key(folded(self._before + self._held)) or self._holds_key(self._seen + bare(self._held))
 
     def _doubtful(self) -> int:
         """How many characters at the end could be the beginning of something forbidden."""
         return max(_key_beginning(self._held), self._leaks.doubtful(self._held))
+
+
+def _end_of(letters: str) -> str:
+    """As much as a key needs to be told from other text. A letter stands for what is cut off: no key begins there."""
+    return letters if len(letters) <= LONGEST_DOUBT else f"x{letters[-LONGEST_DOUBT:]}"
 
 
 def _key_beginning(text: str) -> int:

@@ -24,7 +24,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
-from departments.prompts.alike import FOLDING, folded
+from departments.prompts.alike import FOLDING, UNSHOWN, folded
 
 MEMORY = 1_200  # characters of a view that are kept: more than the longest disguise needs
 LONGEST_KEY = 230  # characters from "sk-" after which a text is a key or is none
@@ -61,7 +61,7 @@ class Leaks:
         """Takes the next piece; the label of what the answer now holds, or ""."""
         self._rules.add(piece)
         piece = folded(piece)
-        self._recent = (self._recent + piece)[-max(LONGEST_KEY + 1, len(piece) + LONGEST_KEY) :]
+        self._recent = (self._recent + UNSHOWN.sub("", piece))[-max(LONGEST_KEY + 1, len(piece) + LONGEST_KEY) :]
         marks = sum(view.add(piece) for view in (self._letters, self._folded, self._hex))  # each must take the piece
         if marks:
             return "canary"
@@ -77,13 +77,15 @@ class Leaks:
             characters(read, self._folded.overlap(), _NO_LETTER),
             characters(read, self._hex_in_doubt(), _NO_HEX),
             self._rules.in_doubt(held),
-            len(word.group()) if (word := _KEY_TAIL.search(self._recent)) and self._ends_a_word(word) else 0,
+            characters(read, self._word_in_doubt(), UNSHOWN),
         )
 
-    def _ends_a_word(self, word: re.Match[str]) -> bool:
-        """Whether the match is the whole last word; a longer one than any key hides none."""
-        before = self._recent[word.start() - 1 : word.start()] if word.start() else ""
-        return not (before.isascii() and (before.isalnum() or before in {"-", "_"}))
+    def _word_in_doubt(self) -> int:
+        """The letters of the last word where it may be a key backwards; a longer one than any key hides none."""
+        word = _KEY_TAIL.search(self._recent)
+        before = self._recent[word.start() - 1 : word.start()] if word and word.start() else ""
+        goes_on = before.isascii() and (before.isalnum() or before in {"-", "_"})
+        return len(word.group()) if word and not goes_on else 0
 
     def _holds_encoded_key(self) -> bool:
         decoded = [*_from_base64(self._letters.text), *_from_hex(self._hex.text)]

@@ -209,6 +209,16 @@ async def pour(path: str, headers: dict[str, str], size: int) -> tuple[int, int]
     return statuses[0], taken
 
 
+@pytest.mark.parametrize("session", [rb'"\000%s"', rb'"%s\000"', rb'"\355\240\200%s"', b"%s" * 300], ids=repr)
+async def test_r23_a_session_that_no_database_can_hold_is_nobody_s(shared: Loot, session: bytes) -> None:
+    """A cookie in quotes may spell any character; the database is not even asked for such a key."""
+    cookie = b"chatgrid_session=" + session.replace(b"%s", b"a" * 31)
+    for path in (b"/", b"/accounts/login/", b"/admin/", b"/d/hr/", b"/d/hr/ask", b"/d/hr/documents/upload"):
+        for method in ("GET", "POST"):
+            status, _, _ = await raw(path, method=method, headers=[(b"host", b"localhost"), (b"cookie", cookie)])
+            assert status < 500, path
+
+
 async def test_r23_an_id_in_the_console_that_no_database_can_hold_is_not_there(shared: Loot) -> None:
     ivan = await signed_in(shared.company.ivan)
     for page in LISTED:

@@ -39,7 +39,8 @@ def in_lines(text: str) -> str:
     return "\n".join(text[at : at + 20] for at in range(0, len(text), 20))
 
 
-KEY_MARKS = ("\u200b", "\\", "**", "\u00ad", "\ufeff\u2060")
+KEY_MARKS = ("\u200b", "\\", "**", "\u00ad", "\ufeff\u2060", "\r", "\x00", "\x1b", "\x85", "\u2028", "\u061c", "\u202e",
+             "\u2066", "\u180b", "\ufff9", "\U000e0041", "\U000e0101", "\U0001d173")  # fmt: skip
 
 
 DISGUISES: dict[str, Disguise] = {
@@ -122,6 +123,22 @@ def test_a_key_is_withheld_whatever_stands_between_its_letters_that_a_page_does_
         assert label == "key", place
         assert len(text.partition(": ")[2]) < LONG_WORD, text
     assert shown(list(answer))[1] == "key"
+
+
+@pytest.mark.parametrize("mark", ["\u00ad" * 30, "**" * 500, "\U000e0041" * 200], ids=["shy", "bold", "tags"])
+@pytest.mark.parametrize("turned", [False, True], ids=["forwards", "backwards"])
+def test_a_key_is_withheld_however_much_that_nobody_sees_stands_between_its_letters(mark: str, turned: bool) -> None:
+    key = KEY[::-1] if turned else KEY
+    for pieces in ([mark.join(key)], [f"{letter}{mark}" for letter in key]):
+        text, label = shown(pieces)
+        assert label == "key"
+        assert key not in "".join(filter(str.isascii, text)).replace("*", "")
+
+
+def test_a_word_that_goes_on_for_long_does_not_become_a_key_in_its_middle() -> None:
+    """Only the end of what was shown is remembered: where it is cut off, no key may seem to begin."""
+    text = "a long, long desk-proj-" + "a" * 600
+    assert shown(list(text)) == (text, "")
 
 
 @pytest.mark.parametrize("disguise", DISGUISES)
