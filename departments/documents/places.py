@@ -23,9 +23,11 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 
 from departments.documents.models import DocumentSource
+from departments.documents.names import shown_path
 
 PIECE = 1 << 20
 LISTED_AT_ONCE = 1000  # objects in one answer of a bucket; it allows no more
+DEEPEST = 100  # folders in folders
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a named pipe must not hold us
 
@@ -149,10 +151,12 @@ def _walk(folder: int, above: str) -> Iterator[Entry]:
 
 def _walk_below(folder: int, name: str, path: str) -> Iterator[Entry]:
     """A folder in a folder. Where it cannot be read the whole run ends: its files must not be taken for gone."""
+    if path.count("/") >= DEEPEST:
+        raise PlaceDown(f"The folder {shown_path(path)} lies in more than {DEEPEST} others. {UNCHANGED}")
     try:
         deeper = os.open(name, FOLDER_FLAGS, dir_fd=folder)
     except OSError as error:
-        raise PlaceDown(f"The folder {path} cannot be read ({error.strerror}). {UNCHANGED}") from error
+        raise PlaceDown(f"The folder {shown_path(path)} cannot be read ({error.strerror}). {UNCHANGED}") from error
     try:
         yield from _walk(deeper, f"{path}/")
     finally:

@@ -31,7 +31,7 @@ from audit.writer import Entry as AuditEntry
 from audit.writer import arecord
 from departments.documents.deletion import delete_document
 from departments.documents.models import DocumentSource, SourceRun
-from departments.documents.names import clean_filename, clean_folder
+from departments.documents.names import clean_filename, clean_folder, oddity_of, shown_path
 from departments.documents.originals import digest_of
 from departments.documents.places import Entry, Place, PlaceDown, fetched, place_of
 from departments.documents.store import Store, StoreDown, open_store
@@ -92,6 +92,7 @@ class Work:
     run: SourceRun
     known: dict[str, Known]
     entries: dict[str, Entry] = field(default_factory=dict)
+    odd: dict[str, str] = field(default_factory=dict)  # paths that cannot be taken, and why
     digests: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
@@ -111,12 +112,20 @@ class Work:
 
     def gone(self) -> list[str]:
         """Paths that the last run knew and that are not there any more."""
-        return [path for path in self.known if path not in self.entries]
+        return [path for path in self.known if path not in self.entries and path not in self.odd]
+
+    def found(self, entries: Sequence[Entry]) -> None:
+        """What lies in the place; whatever cannot be taken, for its name, is told and stays as it is known."""
+        self.run.seen = len(entries)
+        self.odd = {entry.path: why for entry in entries if (why := oddity_of(entry.path))}
+        self.entries = {entry.path: entry for entry in entries if entry.path not in self.odd}
+        for path, sentence in self.odd.items():
+            self.failed(path, sentence)
 
     def failed(self, path: str, sentence: str) -> None:
         self.run.failed += 1
         if len(self.run.problems) < PROBLEMS_KEPT:
-            self.run.problems.append({"path": path, "sentence": sentence})
+            self.run.problems.append({"path": shown_path(path), "sentence": sentence})
 
 
 def due_sources() -> list[UUID]:
@@ -151,8 +160,7 @@ async def _synchronise(source: DocumentSource, run: SourceRun) -> bool:
     async with open_store(source.department) as store:
         place = await asyncio.to_thread(place_of, source)
         work = Work(source, source.department, store, place, run, await _known(store, source))
-        work.entries = {entry.path: entry for entry in await asyncio.to_thread(lambda: list(place.entries()))}
-        run.seen = len(work.entries)
+        work.found(await asyncio.to_thread(lambda: list(place.entries())))
         # what is gone is deleted only once every file that may be its new place has been looked at
         if await _follow_moved(work):
             await _remove_vanished(work)

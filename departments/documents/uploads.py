@@ -23,7 +23,7 @@ from audit.database import DatabaseDown
 from audit.events import Event
 from audit.writer import arecord
 from departments.documents.events import document_entry
-from departments.documents.names import clean_filename, clean_folder
+from departments.documents.names import KEY_IN_NAME, clean_filename, clean_folder, holds_key
 from departments.documents.originals import delete_original, digest_of, save_original
 from departments.documents.publishing import publish_due
 from departments.documents.quotas import no_room, room_of
@@ -73,12 +73,14 @@ async def accept_upload(
     or DatabaseDown; then nothing was kept.
     """
     _require_size(content)
+    place = clean_folder(folder), clean_filename(filename)
+    if holds_key(*place):
+        raise UploadRefused(KEY_IN_NAME)
     async with open_store(department) as store:
         digest = await asyncio.to_thread(digest_of, content)
         present = await store.find_content(digest)
         if present is not None and replaces in {None, present.document_id}:
             return Upload(present, is_duplicate=True)
-        place = clean_folder(folder), clean_filename(filename)
         new = await _store_original(store, person, place, content, digest, replaces)
         try:
             version = await _add_row(store, new, person, address)

@@ -22,6 +22,7 @@ from departments.documents.models import DocumentSource, SourceRun
 from departments.documents.places import Bucket, _refusal
 from departments.documents.sources import due_sources, synchronise
 from departments.documents.store import open_store
+from departments.documents.uploads import UploadRefused
 from departments.loop import run
 from departments.models import Department
 from tests.company import Company, signed_in
@@ -446,3 +447,63 @@ async def test_a_run_that_has_no_time_left_to_follow_files_deletes_none_of_them(
     assert (numbers(cut_short), "goes on" in cut_short.sentence) == ((0, 0, 0, 0), True)
     assert numbers(await look(source)) == (0, 1, 0, 0)
     assert await execute(hr, "SELECT filename FROM version") == [{"filename": "holidays.md"}]
+
+
+async def test_a_name_that_cannot_be_kept_is_told_and_holds_up_no_other(hr: Department, share: Path) -> None:
+    """A computer that does not write UTF-8, and a folder so deep that no index holds the path."""
+    source = source_of(hr)
+    for name in (b"gr\xf6\xdfe.md", b"M\xe4rz/leave.md", b"/".join([b"x" * 200] * 12) + b"/pay.md"):
+        path = share / "policies" / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("# Elsewhere\n\nText of its own.")
+    (share / "policies" / "leave.md").write_text(LEAVE)
+    done = await look(source)
+    assert numbers(done) == (1, 0, 0, 3)
+    assert await names(hr) == ["leave.md"]
+    told = {problem["path"]: problem["sentence"] for problem in done.problems}
+    assert "not in UTF-8" in told["gr\ufffd\ufffde.md"]
+    assert "not in UTF-8" in told["M\ufffdrz/leave.md"]
+    assert sum("longer than 2,000 bytes" in sentence for sentence in told.values()) == 1
+    assert numbers(await look(source)) == (0, 0, 0, 3)
+
+
+async def test_folders_without_end_are_named_and_nothing_is_taken_for_gone(hr: Department, share: Path) -> None:
+    source = source_of(hr)
+    (share / "policies" / "leave.md").write_text(LEAVE)
+    await look(source)
+    (share / "policies" / "/".join("d" * 120)).mkdir(parents=True)
+    done = await look(source)
+    assert "lies in more than 100 others. Nothing was changed." in done.sentence
+    assert await names(hr) == ["leave.md"]
+
+
+@pytest.mark.parametrize("where", ["{}.md", "{}/leave.md", "notes/a{}\u200b.md"])
+async def test_a_name_with_a_key_in_it_reaches_no_page_no_prompt_and_no_record(
+    company: Company, hr: Department, share: Path, where: str
+) -> None:
+    source = source_of(hr)
+    key = "sk-" + "proj-" + "aB3d" * 12
+    (share / "policies" / "travel.md").write_text(TRAVEL)
+    (share / "policies" / "rest.md").write_text("# Rest\n\nA pause after six hours.")
+    await look(source)
+    path = share / "policies" / where.format(f" {key[:20]}\u200b{key[20:]}" if "notes" in where else key)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(LEAVE)
+    done = await look(source)
+    assert numbers(done) == (0, 0, 0, 1)
+    assert "Rename it, and have the key exchanged." in done.problems[0]["sentence"]
+    client = await signed_in(company.alice)
+    page = await client.get(reverse("documents:sources", args=["hr"]))
+    recorded = str(list(AuditEvent.objects.filter(department_id=hr.pk).values()))
+    for told in (str(done.problems), page.content.decode(), recorded):
+        assert key not in told.replace("\u200b", "")
+    # nor by way of a file that is known under another name
+    (share / "policies" / "travel.md").rename(share / "policies" / f"{key}.txt")
+    assert numbers(await look(source)) == (0, 0, 1, 2)
+    assert key not in str(await execute(hr, "SELECT filename, title, folder FROM version"))
+
+
+async def test_an_upload_whose_name_is_a_key_once_it_is_cleaned_is_refused(company: Company, hr: Department) -> None:
+    key = "sk-" + "proj-" + "aB3d" * 12
+    with pytest.raises(UploadRefused, match="looks like a key"):
+        await upload(hr, company.alice, LEAVE, f"{key[:20]}\u200b{key[20:]}.md")
