@@ -4,6 +4,7 @@ Rules:
 - HTTPS only, no user name in the address, no port below 1024 but 443.
 - The name is resolved once; every address it has must be public; the connection goes to the address that was checked,
   with the name in the certificate's check. A name that points elsewhere a moment later changes nothing.
+- An answer has `TIMEOUT_SECONDS` in all, however slowly it comes: nobody else's messages wait for a server that drips.
 - Redirects are not followed, and no proxy of the environment is asked.
 - An organization's own network is opened by whoever runs ChatGrid, in CHATGRID_WEBHOOK_NETWORKS; there plain HTTP is
   allowed too.
@@ -11,6 +12,7 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 from collections.abc import Mapping
@@ -44,6 +46,10 @@ _WRAPPING = [
 
 class NotReachable(Exception):
     """Nothing was sent, or no answer came; the message says why, without anything the other side said."""
+
+
+class NoAnswer(NotReachable):
+    """Nobody answered in time, so that the next message to the same place had better wait."""
 
 
 @dataclass(frozen=True)
@@ -108,21 +114,25 @@ def destination(url: str) -> Destination:
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    """Send; the status of the answer. Raises NotReachable."""
+    """Send; the status of the answer. Raises NotReachable. Not for code that runs in an event loop."""
     to = destination(url)
     if to.scheme == "http" and to.address.is_global:
         raise NotReachable("Only https:// addresses are allowed outside your own network.")
     fields = {**headers, "Host": to.host if to.port in {80, 443} else f"{to.host}:{to.port}"}
     try:
-        with (
-            httpx2.Client(timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False) as client,
-            client.stream(
-                "POST", to.url, content=body, headers=fields, extensions={"sni_hostname": to.host}
-            ) as response,
-        ):
-            return response.status_code
+        return asyncio.run(_status(to, body, fields))
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
-        raise NotReachable(f"No answer came ({type(error).__name__}).") from None
+        raise NoAnswer(f"No answer came ({type(error).__name__}).") from None
+
+
+async def _status(to: Destination, body: bytes, fields: Mapping[str, str]) -> int:
+    """The client's own time-outs are for each step, and a server that sends a byte now and then passes all of them."""
+    async with (
+        asyncio.timeout(TIMEOUT_SECONDS),
+        httpx2.AsyncClient(timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False) as client,
+        client.stream("POST", to.url, content=body, headers=fields, extensions={"sni_hostname": to.host}) as response,
+    ):
+        return response.status_code
 
 
 def _in_ascii(host: str) -> str:

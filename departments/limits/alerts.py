@@ -9,6 +9,8 @@ Rules:
   that IT has set up get them as well: those of a department what is its own, the others everything.
 - An alert, its event and its messages are one transaction; the messages are sent by a task, which tries again with
   longer and longer pauses, and gives up after `MOST_ATTEMPTS`.
+- Where a webhook's server or the mail server gives no answer, the other messages for it wait for a while without an
+  attempt: one server that is away holds up nobody else's.
 - A webhook is signed (Standard Webhooks: HMAC-SHA256 over id, time and body) and goes to the open internet only
   (departments/outgoing.py).
 """
@@ -24,7 +26,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from smtplib import SMTPException
+from smtplib import SMTPConnectError, SMTPException, SMTPServerDisconnected
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -41,13 +43,14 @@ from audit.writer import Entry, record
 from departments.limits.alert_models import Alert, AlertTarget, Notice
 from departments.limits.budget import dollars
 from departments.models import Department, Membership, Organization
-from departments.outgoing import NotReachable, post
+from departments.outgoing import NoAnswer, NotReachable, post
 from departments.roles import DepartmentRole, OrganizationRole
 
 PERCENTS = (50, 80, 100)
 MOST_ATTEMPTS = 8
 FIRST_PAUSE = timedelta(seconds=30)  # doubled with each attempt: the last comes after about an hour
 AT_ONCE = 50
+SILENCE = (NoAnswer, TimeoutError, ConnectionError, SMTPConnectError, SMTPServerDisconnected)
 
 _REACHED = "SELECT * FROM limits_reached(%s, %s, %s)"
 
@@ -256,6 +259,8 @@ def _send(notice_id: UUID) -> bool:
     except (NotReachable, SMTPException, OSError, ValueError) as error:  # a ValueError: what no mail can carry
         problem = str(error) if isinstance(error, NotReachable) else type(error).__name__
         _note_failure(notice, problem)
+        if isinstance(error, SILENCE):
+            _put_off(notice)
         return False
     Notice.objects.filter(pk=notice.pk).update(sent_at=timezone.now(), next_at=None, problem="")
     return True
@@ -297,6 +302,14 @@ def _deliver(notice: Notice) -> None:
     status = post(notice.address, body, fields)
     if not 200 <= status < 300:
         raise NotReachable(f"The server answered {status}.")
+
+
+def _put_off(silent: Notice) -> None:
+    """What else is due at the same server waits until it may be there again."""
+    is_mail = silent.kind == AlertTarget.Kind.EMAIL
+    same = Q(kind=silent.kind) if is_mail else Q(target=silent.target_id)
+    now = timezone.now()
+    Notice.objects.filter(same, sent_at=None, next_at__lte=now).update(next_at=now + FIRST_PAUSE)
 
 
 def _note_failure(notice: Notice, problem: str) -> None:

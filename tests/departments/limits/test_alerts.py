@@ -30,7 +30,7 @@ from departments.limits import alerts
 from departments.limits.alert_models import Alert, AlertTarget, Notice
 from departments.limits.models import Limit, Spent
 from departments.models import Department
-from departments.outgoing import NotReachable, destination
+from departments.outgoing import NoAnswer, NotReachable, destination
 from tests.company import Company, set_limit
 from tests.departments.limits.reserving import reserve
 
@@ -279,6 +279,55 @@ def test_a_server_that_is_away_is_a_sentence_and_no_trace(company: Company, rece
     reach(company)
     send_all()
     assert notices(company).get().problem == "No answer came (ConnectError)."
+
+
+@override_settings(WEBHOOK_NETWORKS=["127.0.0.1/32"])
+def test_a_server_that_answers_a_byte_now_and_then_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, and the whole never does."""
+    monkeypatch.setattr(outgoing, "TIMEOUT_SECONDS", 0.3)
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            with suppress(OSError), listening.accept()[0] as connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                for number in range(200):
+                    connection.sendall(b"x-%d: y\r\n" % number)
+                    if over.wait(0.05):
+                        return
+                connection.sendall(b"content-length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        with pytest.raises(NotReachable, match="TimeoutError"):
+            outgoing.post(f"http://127.0.0.1:{listening.getsockname()[1]}/", b"{}", {})
+        over.set()
+        thread.join(timeout=10)
+
+
+def test_a_server_that_is_silent_holds_up_nobody_elses_messages(
+    company: Company, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def answer(url: str, body: bytes, headers: Any) -> int:
+        asked.append(url)
+        if "silent" in url:
+            raise NoAnswer("No answer came (TimeoutError).")
+        return 200
+
+    monkeypatch.setattr(alerts, "post", answer)
+    for name in ("silent", "other"):
+        hook(company, f"{receiver.url}{name}")
+    set_limit(company, department=company.hr, tokens_per_day=100)
+    spend(company, 100)
+    assert len(raised(company)) == 3
+    send_all()
+    assert sorted(asked) == sorted([f"{receiver.url}silent", *[f"{receiver.url}other"] * 3])
+    waiting = notices(company).filter(sent_at=None)
+    assert sorted(waiting.values_list("attempts", flat=True)) == [0, 0, 1]
+    assert all(each.next_at > timezone.now() for each in waiting)
 
 
 # --- where nothing is sent (security.md R19) -------------------------------------------------------------------------
