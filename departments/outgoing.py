@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -122,7 +123,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
     try:
         return asyncio.run(_status(to, body, fields))
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
-        raise NoAnswer(f"No answer came ({type(error).__name__}).") from None
+        raise NoAnswer(_why(error)) from None
 
 
 async def _status(to: Destination, body: bytes, fields: Mapping[str, str]) -> int:
@@ -133,6 +134,16 @@ async def _status(to: Destination, body: bytes, fields: Mapping[str, str]) -> in
         client.stream("POST", to.url, content=body, headers=fields, extensions={"sni_hostname": to.host}) as response,
     ):
         return response.status_code
+
+
+def _why(error: BaseException) -> str:
+    """In our own words; a certificate is somebody's to mend, so it is named."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return f"No answer came ({type(error).__name__})."
+    return "The server's certificate is not trusted, has ended, or is for another name."
 
 
 def _in_ascii(host: str) -> str:

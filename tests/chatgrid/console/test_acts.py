@@ -15,7 +15,7 @@ from django.urls import reverse
 from audit.events import Event
 from audit.models import AuditEvent
 from chatgrid.accounts.models import User
-from departments.limits.alert_models import AlertTarget
+from departments.limits.alert_models import AlertTarget, Notice
 from departments.limits.alerts import secret_of
 from departments.limits.models import Limit
 from departments.models import Department, Membership, Organization
@@ -321,6 +321,13 @@ async def test_it_sets_up_a_webhook_and_only_it_reads_its_secret(company: Compan
     target = await AlertTarget.objects.aget(organization=company.organization)
     change = reverse("admin:limits_alerttarget_change", args=[target.pk])
     assert secret_of(target) in (await client.get(change)).content.decode()
+    assert "None yet" in (await client.get(change)).content.decode()
+    message = {"organization": company.organization, "target": target, "kind": "webhook", "attempts": 1}
+    notice = await Notice.objects.acreate(**message, problem="The server answered 500.")
+    for page in (change, reverse("admin:limits_alerttarget_changelist")):
+        assert "Did not arrive. The server answered 500." in (await client.get(page)).content.decode()
+    await Notice.objects.filter(pk=notice.pk).aupdate(sent_at=notice.created_at, problem="")
+    assert f"Arrived, {notice.created_at:%Y-%m-%d %H:%M} UTC" in (await client.get(change)).content.decode()
     auditor = await signed_in(company.ada)
     assert secret_of(target) not in (await auditor.get(change)).content.decode()
     assert described(company) == [("alert target", "added")]

@@ -281,31 +281,6 @@ def test_a_server_that_is_away_is_a_sentence_and_no_trace(company: Company, rece
     assert notices(company).get().problem == "No answer came (ConnectError)."
 
 
-@override_settings(WEBHOOK_NETWORKS=["127.0.0.1/32"])
-def test_a_server_that_answers_a_byte_now_and_then_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each byte comes in time, and the whole never does."""
-    monkeypatch.setattr(outgoing, "TIMEOUT_SECONDS", 0.3)
-    over = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def drip() -> None:
-            with suppress(OSError), listening.accept()[0] as connection:
-                connection.recv(65_536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\n")
-                for number in range(200):
-                    connection.sendall(b"x-%d: y\r\n" % number)
-                    if over.wait(0.05):
-                        return
-                connection.sendall(b"content-length: 0\r\n\r\n")
-
-        thread = threading.Thread(target=drip, daemon=True)
-        thread.start()
-        with pytest.raises(NotReachable, match="TimeoutError"):
-            outgoing.post(f"http://127.0.0.1:{listening.getsockname()[1]}/", b"{}", {})
-        over.set()
-        thread.join(timeout=10)
-
-
 def test_a_server_that_is_silent_holds_up_nobody_elses_messages(
     company: Company, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
