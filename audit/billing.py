@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Protocol
 
-from audit.reconciliation import Difference, KnownKey, Logged, Place, Reason, is_complete, reason_of_place
+from audit.reconciliation import Difference, KnownKey, Logged, Place, Reason, family, is_complete, reason_of_place
 
 LEAST, SHARE = Decimal("0.01"), Decimal("0.01")
 
@@ -46,7 +46,7 @@ def billed_amounts(bill: Iterable[Billed]) -> Amounts:
     """The bill by project, key, model and day, in US dollars."""
     sums: dict[Place, Decimal] = defaultdict(Decimal)
     for line in bill:
-        model = line.line_item.partition(",")[0].strip()
+        model = family(line.line_item.partition(",")[0].strip())
         sums[line.project_id, line.key_id, model, line.start.astimezone(UTC).date()] += line.amount
     return dict(sums)
 
@@ -55,7 +55,7 @@ def own_amounts(logged: Iterable[Logged]) -> Amounts:
     """The same of the record's calls."""
     sums: dict[Place, Decimal] = defaultdict(Decimal)
     for row in logged:
-        sums[row.project_id, row.key_id, row.model, row.start.astimezone(UTC).date()] += row.cost
+        sums[_place_of(row)] += row.cost
     return dict(sums)
 
 
@@ -109,7 +109,7 @@ def _reason(place: Place, keys: Sequence[KnownKey], *, is_estimated: bool) -> Re
 
 
 def _place_of(row: Logged) -> Place:
-    return row.project_id, row.key_id, row.model, row.start.astimezone(UTC).date()
+    return row.project_id, row.key_id, family(row.model), row.start.astimezone(UTC).date()
 
 
 def _prices(logged: Iterable[Logged]) -> dict[str, Decimal]:
@@ -117,6 +117,6 @@ def _prices(logged: Iterable[Logged]) -> dict[str, Decimal]:
     tokens: dict[str, int] = defaultdict(int)
     spent: dict[str, Decimal] = defaultdict(Decimal)
     for row in logged:
-        tokens[row.model] += row.input_tokens + row.output_tokens
-        spent[row.model] += row.cost
+        tokens[family(row.model)] += row.input_tokens + row.output_tokens
+        spent[family(row.model)] += row.cost
     return {model: spent[model] / count for model, count in tokens.items() if count and spent[model]}

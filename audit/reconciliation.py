@@ -1,7 +1,8 @@
 """Compares the record with what the provider counted: usage that we did not log is a leaked key until proven otherwise.
 
 Rules:
-- Compared per project, key, model and UTC day; a finding names the hours in which the provider counted more than we.
+- Compared per project, key, model and UTC day, whatever the date of the model's version (`family`); a finding names the
+  hours in which the provider counted more than we.
 - The record is written before a call, the provider counts after it. So more requests there than here is a finding at
   once, while fewer there mean nothing before their day is complete (`COMPLETE_AFTER`: noon UTC of the next day).
 - Calls at midnight may count for either day, so a difference that the neighbouring days make up for is no finding.
@@ -13,6 +14,7 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +46,8 @@ _OURS = """
 
 Place = tuple[str, str, str, date]
 """Project, key, model, day."""
+
+_VERSION = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{4})$")
 
 
 class Counted(Protocol):
@@ -177,7 +181,8 @@ class Difference:
 
 def dollars(amount: Decimal, *, is_billed: bool) -> str:
     """An amount in words: cents where there are any, more digits where there are none."""
-    shown = f"${amount:,.2f}" if amount >= Decimal("0.01") else f"${amount:.6f}"
+    sign, size = "-" if amount < 0 else "", abs(amount)
+    shown = f"{sign}${size:,.2f}" if size >= Decimal("0.01") else f"{sign}${size:.6f}"
     return shown if is_billed else f"about {shown}"
 
 
@@ -229,6 +234,15 @@ def logged_by_us(
         counts = int(requests), int(sent), int(received), int(estimated)
         rows.append(Logged(hour, key.project_id, key.key_id, model, *counts, cost))
     return rows
+
+
+def family(model: str) -> str:
+    """A model's name without the date of its version, such as gpt-6-luna of gpt-6-luna-2026-08-01.
+
+    A call that broke off before its answer began, or whose process died, knows the name that it asked for alone; the
+    provider counts it under the version that the name stood for.
+    """
+    return _VERSION.sub("", model)
 
 
 def is_complete(day: date, now: datetime) -> bool:
@@ -330,7 +344,7 @@ def _sums(rows: Iterable[Counted | Logged]) -> dict[Place, _Sum]:
     sums: dict[Place, _Sum] = defaultdict(_Sum)
     for row in rows:
         day = row.start.astimezone(UTC).date()
-        sums[row.project_id, row.key_id, row.model, day].add(row)
+        sums[row.project_id, row.key_id, family(row.model), day].add(row)
     return dict(sums)
 
 

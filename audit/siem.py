@@ -18,6 +18,8 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +33,7 @@ from django.core.exceptions import ImproperlyConfigured
 from audit import ocsf
 
 TIMEOUT = 20.0
+LONGEST_WAIT = 3600.0  # seconds that a target may ask for
 ENTERPRISE = "chatgrid@32473"  # the number that RFC 5612 keeps for examples: ChatGrid has none of its own
 OF_THE_CONTENT = {400, 413, 422}  # statuses that are about what was sent, not about who sent it or when
 KNOWN = {"name", "url", "format", "organization", "ca_file", "certificate_file", "authorization_file"}
@@ -160,12 +163,12 @@ class HttpsTransport:
             with httpx2.Client(
                 verify=self._context, timeout=TIMEOUT, follow_redirects=False, trust_env=False
             ) as client:
-                answer = client.post(self._url, content=b"\n".join(lines) + b"\n", headers=self._headers())
+                content = b"\n".join(lines) + b"\n"
+                # what it says after its status is not read: it could go on for ever
+                with client.stream("POST", self._url, content=content, headers=self._headers()) as answer:
+                    _require_success(answer)
         except httpx2.HTTPError as error:
             raise TargetDown(f"it did not take the events: {_why(error)}") from error
-        if not answer.is_success:
-            words = f"it answered {answer.status_code} {answer.reason_phrase}".strip()
-            raise TargetDown(words, _pause_of(answer), is_refusal=answer.status_code in OF_THE_CONTENT)
 
     def _headers(self) -> dict[str, str]:
         headers = {"content-type": "application/x-ndjson"}
@@ -194,9 +197,23 @@ def _why(error: BaseException) -> str:
     return next(named, type(error).__name__)
 
 
+def _require_success(answer: httpx2.Response) -> None:
+    if not answer.is_success:
+        words = f"it answered {answer.status_code} {answer.reason_phrase}".strip()
+        raise TargetDown(words, _pause_of(answer), is_refusal=answer.status_code in OF_THE_CONTENT)
+
+
 def _pause_of(answer: httpx2.Response) -> float:
+    """Its Retry-After, which is a number of seconds or a moment; an hour at most, for whoever mends it waits, too."""
     asked = answer.headers.get("retry-after", "")
-    return float(asked) if asked.isdigit() else 0.0
+    if asked.isascii() and asked.isdigit():
+        return min(float(asked), LONGEST_WAIT)
+    try:
+        moment = parsedate_to_datetime(asked)
+    except ValueError:
+        return 0.0
+    wait = moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)
+    return min(max(0.0, wait.total_seconds()), LONGEST_WAIT)
 
 
 def configured() -> list[Target]:

@@ -68,8 +68,11 @@ def verify_nightly(first: bool = False) -> None:
     """
     if first and VerificationRun.objects.exists():
         return
-    if verifying.is_due():
-        verifying.verify(VerificationRun.objects.create())
+    if not verifying.is_due():
+        return
+    run, is_new = verifying.begin()
+    if is_new:
+        verifying.verify(run)
 
 
 @shared_task

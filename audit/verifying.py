@@ -19,6 +19,8 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection as django_connection
+from django.db import transaction
 from django.utils import timezone
 from psycopg import Connection
 
@@ -54,6 +56,14 @@ def is_abandoned(run: VerificationRun) -> bool:
 def newest() -> VerificationRun | None:
     """The run that ended last, whoever asked for it and however it ended."""
     return VerificationRun.objects.exclude(finished_at=None).order_by("-finished_at").first()
+
+
+def begin(**asked: Any) -> tuple[VerificationRun, bool]:
+    """A new run, and True; or the unfinished one that there is, and False. Two who ask in one moment get one run."""
+    with transaction.atomic(), django_connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('chatgrid begin verification'))")
+        found = unfinished()
+        return (found, False) if found else (VerificationRun.objects.create(**asked), True)
 
 
 def is_due() -> bool:

@@ -81,8 +81,12 @@ def check(organization: Organization, now: datetime | None = None) -> list[Diffe
 
 def _compared(logged: list[Logged], counted: ProviderCounts, keys: list[KnownKey], now: datetime) -> list[Difference]:
     """Usage first, each difference with its money, then what differs in money alone."""
+    differences = compare(logged, counted.usage, keys, now)
+    if not counted.is_in_dollars:
+        logger.error("the bill is not compared: it is not in US dollars, as the catalogue's prices are")
+        return with_amounts(differences, logged, {}, now)
     billed = billed_amounts(counted.bill)
-    differences = with_amounts(compare(logged, counted.usage, keys, now), logged, billed, now)
+    differences = with_amounts(differences, logged, billed, now)
     return differences + compare_bill(differences, logged, billed, keys, now)
 
 
@@ -92,6 +96,10 @@ class ProviderCounts:
 
     usage: list[Usage]
     bill: list[Cost]
+
+    @property
+    def is_in_dollars(self) -> bool:
+        return all(line.currency in {"USD", ""} for line in self.bill)
 
 
 def read_usage(organization: Organization, since: date, until: date) -> ProviderCounts | None:

@@ -56,6 +56,16 @@ def test_another_price_is_named_and_no_alarm() -> None:
     assert (found.reason, found.amount, found.is_alarm) == (Reason.PRICE, Decimal("0.50"), False)
 
 
+def test_a_bill_below_our_own_costs_is_named_with_its_sign() -> None:
+    (found,) = money([row()], [row()], Line(Decimal("0.40")))
+    assert (found.reason, found.amount) == (Reason.PRICE, Decimal("-0.60"))
+    assert str(found).endswith("-$0.60")
+
+
+def test_a_bill_names_the_version_and_a_call_that_broke_off_only_the_model() -> None:
+    assert money([row()], [row()], Line(Decimal("1.00"), model=f"{MODEL}-2026-08-01")) == []
+
+
 def test_an_estimated_call_explains_another_bill() -> None:
     (found,) = money([row(estimated=1)], [row()], Line(Decimal("1.50")))
     assert found.reason is Reason.ESTIMATED

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -420,6 +421,9 @@ def test_a_syslog_peer_that_ends_without_a_word_has_taken_nothing(record: Record
         (b"HTTP/1.1 429 Slow down\r\nRetry-After: 90\r\nContent-Length: 0\r\n\r\n", 90),
         (b"HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n", 1),
         (b"HTTP/1.1 503 Busy\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n", 120),
+        (b"HTTP/1.1 504 Late\r\nRetry-After: 99999999999999999999\r\nContent-Length: 0\r\n\r\n", 3600),
+        (b"HTTP/1.1 505 Odd\r\nRetry-After: \xb2\r\nContent-Length: 0\r\n\r\n", 1),
+        (b"HTTP/1.1 507 Odd\r\nRetry-After: soon\r\nContent-Length: 0\r\n\r\n", 1),
         (b"HTTP/1.1 302 Found\r\nLocation: https://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", 1),
     ],
 )
@@ -434,6 +438,18 @@ def test_a_busy_target_rests_as_long_as_it_asks_and_a_redirect_is_not_followed(
         rest = state(record, target, "extract(epoch FROM not_before - clock_timestamp())")
         assert pause - 10 < rest <= pause
     assert state(record, target, "failures") == 1
+
+
+def test_a_busy_target_may_name_the_moment_and_what_it_says_beside_its_status_is_not_waited_for(
+    record: Record, certificate: Path
+) -> None:
+    moment = format_datetime(datetime.now(UTC) + timedelta(seconds=3000), usegmt=True)
+    answer = f"HTTP/1.1 429 Slow down\r\nRetry-After: {moment}\r\nContent-Length: 9000000000\r\n\r\nand more"
+    with one_answer(certificate, answer.encode()) as port:
+        given = {"name": "talkative", "url": f"https://127.0.0.1:{port}/", "ca_file": str(certificate)}
+        assert pushed(record, target_of(given)) == 0
+    assert "it answered 429" in state(record, target_of(given), "problem")
+    assert 300 < state(record, target_of(given), "extract(epoch FROM not_before - clock_timestamp())") <= 3000
 
 
 def test_pauses_grow_up_to_five_minutes_and_end_with_the_first_batch(record: Record, siem: Siem) -> None:

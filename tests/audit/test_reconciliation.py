@@ -49,6 +49,22 @@ def test_a_leak_on_another_model_is_not_hidden_by_ours() -> None:
     assert reasons([row(10)], [row(10), row(10, 1, model="gpt-6-sol")]) == [Reason.LEAKED_KEY]
 
 
+def test_a_call_that_knows_only_the_name_it_asked_for_is_found_under_its_version() -> None:
+    """Broken off before the answer named its model, or its process died; the provider counts its dated version."""
+    dated = f"{MODEL}-2026-08-01"
+    ours = [row(10, 3, model=dated), row(10, 1, 30, output_tokens=0, estimated=1)]
+    assert reasons(ours, [row(10, 4, 130, model=dated)]) == []
+    assert reasons(ours, [row(10, 5, 900, model=dated)]) == [Reason.LEAKED_KEY]
+    assert reasons(ours, [row(10, 4, 130, model=dated), row(10, 1, model=f"{MODEL}-mini-2026-08-01")]) == [
+        Reason.LEAKED_KEY
+    ]
+
+
+def test_a_correction_that_takes_requests_back_is_no_alarm() -> None:
+    assert reasons([row(10)], [row(10), row(10, -1, -40, output_tokens=-4)]) == [Reason.NOT_COUNTED]
+    assert reasons([row(10)], [row(10, 5, 300), row(12, -2, -200, output_tokens=0)]) == []
+
+
 def test_what_is_not_counted_yet_is_late_and_later_never_counted() -> None:
     assert reasons([row(10)], [], now=DAY + timedelta(hours=30)) == [Reason.LATE]
     assert reasons([row(10)], [], now=DAY + timedelta(hours=37)) == [Reason.NOT_COUNTED]

@@ -101,13 +101,10 @@ def show_seals(request: HttpRequest) -> HttpResponse:
 def verify_now(request: HttpRequest) -> HttpResponse:
     """Leave a verification for a worker, or show the one that is under way."""
     viewer = viewer_of(request)
-    running = verifying.unfinished()
-    if running is not None:
+    run, is_new = verifying.begin(organization_id=viewer.organization_id, asked_by_id=viewer.pk, asked_by=str(viewer))
+    if not is_new:
         messages.info(request, "A verification is under way already; its result will be here.")
-        return _to(running, viewer)
-    run = VerificationRun.objects.create(
-        organization_id=viewer.organization_id, asked_by_id=viewer.pk, asked_by=str(viewer)
-    )
+        return _to(run, viewer)
     if not ask(request, tasks.verify_record, str(run.pk), said=ASKED):
         run.delete()
         return redirect("admin:audit_auditevent_seals")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection, transaction
 from django.urls import reverse
 from django.utils import timezone
 
@@ -269,6 +272,47 @@ def change(event: object, name: str) -> None:
     with psycopg.connect(STACK.postgres.url(SUPERUSER, CONTROL_DATABASE), autocommit=True) as superuser:
         superuser.execute("SET session_replication_role = replica")
         superuser.execute("UPDATE audit_event SET actor_name = %s WHERE id = %s", [name, event])
+
+
+def test_two_who_ask_in_one_moment_get_one_run(worker: list[str]) -> None:
+    """The first has not committed its run yet when the second looks for one."""
+    asked, may_commit = threading.Event(), threading.Event()
+    begun: list[tuple[VerificationRun, bool]] = []
+
+    def first() -> None:
+        with transaction.atomic():
+            begun.append(verifying.begin(asked_by="Ada"))
+            asked.set()
+            may_commit.wait(20)
+        connection.close()
+
+    def second() -> None:
+        begun.append(verifying.begin(asked_by="Ivan"))
+        connection.close()
+
+    threads = [threading.Thread(target=each) for each in (first, second)]
+    threads[0].start()
+    assert asked.wait(20)
+    threads[1].start()
+    until(somebody_waits_for_a_turn)
+    may_commit.set()
+    for thread in threads:
+        thread.join(20)
+    (run, is_new), (same, is_new_too) = begun
+    assert (run.pk, is_new, is_new_too) == (same.pk, True, False)
+
+
+def somebody_waits_for_a_turn() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
+        return bool(cursor.fetchone()[0])
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_the_clock_asks_unless_somebody_just_has_or_did_today(worker: list[str]) -> None:

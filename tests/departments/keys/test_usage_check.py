@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -166,6 +168,34 @@ def test_a_bill_that_is_complete_tells_what_a_leak_cost(company: Company, openai
     finding = Finding.objects.get(department=company.hr)
     assert "40 requests, 3,000,000 tokens, $1.10" in finding.sentence
     assert alarms(company)[0].details["amount"] == "1.10000000"
+
+
+def test_a_bill_in_another_currency_is_not_taken_for_dollars(
+    company: Company, openai: OpenAICompany, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    reference = KeyReference.objects.get(department=company.hr)
+    openai.add_usage(
+        at=(timezone.now() - timedelta(days=2)).timestamp(),
+        kind="completions",
+        project=reference.project_id,
+        key=reference.key_id,
+        model="gpt-6-luna",
+        requests=40,
+        prompt_tokens=1_000_000,
+        completion_tokens=2_000_000,
+    )
+    read = usage_check.read_usage
+
+    def in_euros(*asked: Any) -> usage_check.ProviderCounts:
+        counted = read(*asked)
+        assert counted is not None
+        assert counted.bill
+        return replace(counted, bill=[replace(line, currency="EUR") for line in counted.bill])
+
+    monkeypatch.setattr(usage_check, "read_usage", in_euros)
+    (alarm,) = usage_check.check(company.organization)
+    assert (alarm.requests, alarm.amount, alarm.is_billed) == (40, None, False)
+    assert "not in US dollars" in caplog.text
 
 
 def test_each_complete_day_is_told_once_and_once_more_when_it_is_final(company: Company, openai: OpenAICompany) -> None:
