@@ -23,6 +23,7 @@ from chatgrid.console.recording import record_act
 from chatgrid.console.scope import viewer_of
 from departments.keys.client import provider_named
 from departments.keys.patterns import KeyRefused, validate_pasted_key
+from departments.keys.provisioning import PROVIDER_UNKNOWN
 from departments.keys.rotation import By, RotationError, start_pasted
 from departments.keys.rotation_models import Rotation
 from departments.keys.rotation_subjects import Subject, admin_key_of, key_of
@@ -80,6 +81,8 @@ class KeyForm(forms.Form):
                 values["secret"] = validate_pasted_key(pasted, provider_named(department.provider).kind)
             except KeyRefused as refused:
                 self.add_error("key", str(refused))
+            except KeyError:
+                self.add_error(None, PROVIDER_UNKNOWN.format(department.provider))
         return values
 
 

@@ -81,6 +81,7 @@ __all__ = [
     "SpendLimit",
     "Usage",
     "has_admin_api",
+    "has_admin_api_for",
     "has_admin_key",
     "open_admin_api",
     "openai_base_url",
@@ -100,6 +101,11 @@ def provider_of(department: Department) -> Provider:
 def has_admin_api(provider: Provider) -> bool:
     """Only OpenAI itself has one; Azure and compatible servers are looked after elsewhere."""
     return provider.kind == "openai"
+
+
+def has_admin_api_for(department: Department) -> bool:
+    """Whether the department's provider has one. Not a provider that settings name no longer."""
+    return department.provider in settings.PROVIDERS and has_admin_api(provider_of(department))
 
 
 def open_admin_api(organization: Organization, provider: Provider | None = None) -> AdminApi | AdminKeyMissing:

@@ -21,7 +21,7 @@ from django.utils import timezone
 from audit.events import Event
 from audit.writer import Entry, record
 from departments.keys.models import AdminKeyReference
-from departments.keys.reader import current_vault
+from departments.keys.reader import current_vault, fields_of
 from departments.keys.secret import Secret
 from departments.keys.vaults import SecretMissing, Vault
 from departments.keys.vaults.names import admin_key_name
@@ -62,7 +62,8 @@ def read_admin_key(organization: Organization) -> Secret | AdminKeyMissing:
     except SecretMissing:
         return AdminKeyMissing(organization.name)
     record(_entry(organization, Event.SECRET_READ, name, version.version_id, reason="a request to the Admin API"))
-    return Secret(json.loads(version.value.reveal())["api_key"])
+    held = fields_of(version.value)
+    return Secret(held["api_key"]) if held else AdminKeyMissing(organization.name)
 
 
 def store_admin_key(

@@ -31,6 +31,7 @@ from departments.keys.rotation_job import (
 from departments.keys.rotation_parts import (
     api_key_in,
     closing,
+    fingerprint_in,
     fingerprint_to_retire,
     known_key_to_retire,
     left_to_a_person,
@@ -41,7 +42,6 @@ from departments.keys.rotation_parts import (
     version_to_retire,
 )
 from departments.keys.rotation_steps import minted, staged_as, tried
-from departments.keys.secret import Secret
 from departments.keys.vaults import SecretMissing
 
 IN_USE = timedelta(minutes=5)  # above the longest task that holds an admin key: provisioning's lease is three minutes
@@ -139,7 +139,7 @@ def _old_key(job: Job, version: str) -> dict[str, Any]:
     return {
         "old_version": version,
         "old_key_id": value.get("key_id") or (reference.key_id if reference else ""),
-        "old_fingerprint": Secret(value["api_key"]).fingerprint(),
+        "old_fingerprint": fingerprint_in(value),
     }
 
 

@@ -11,7 +11,6 @@ Rules:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -30,7 +29,7 @@ from departments.keys.models import KeyReference, ProviderProject
 from departments.keys.project_plan import Busy
 from departments.keys.project_work import Work
 from departments.keys.provisioning import Unmanaged, in_hand, open_api, project_entry, translated
-from departments.keys.reader import current_vault, forget_provider_key, key_name, record_secret_read
+from departments.keys.reader import current_vault, fields_of, forget_provider_key, key_name, record_secret_read
 from departments.keys.rotation import RotationError, end_for_good
 from departments.keys.rotation_models import Rotation
 from departments.keys.rotation_subjects import key_of
@@ -156,8 +155,8 @@ def _held(department: Department) -> Iterator[tuple[Secret, str]]:
         except SecretMissing:
             continue
         record_secret_read(name, version, "to tell whether it ends with its project")
-        document = json.loads(version.value.reveal())
-        yield Secret(document["api_key"]), document.get("key_id") or ""
+        if fields := fields_of(version.value):
+            yield Secret(fields["api_key"]), fields.get("key_id") or ""
 
 
 def _places(department: Department) -> list[tuple[str, str]]:

@@ -24,7 +24,7 @@ from django.utils import timezone
 
 from audit.events import Event
 from audit.writer import Entry, record
-from departments.keys.admin_api import AdminApi, AdminApiError, has_admin_api, provider_of
+from departments.keys.admin_api import AdminApi, AdminApiError, has_admin_api_for
 from departments.keys.models import Finding, KeyReference, ProviderProject
 from departments.keys.own_keys import Sorted, learn_id, sort_keys
 from departments.keys.project_key import is_rotating
@@ -70,7 +70,7 @@ class Difference:
 def check_all() -> int:
     """Every project that was made ready; how many findings are open after it. Departments without a row get one."""
     for department in Department.objects.filter(is_active=True, project=None).select_related("organization"):
-        if has_admin_api(provider_of(department)):
+        if has_admin_api_for(department):
             project_row(department)
     _check_each(ProviderProject.objects.all())
     return Finding.objects.filter(closed_at=None).count()

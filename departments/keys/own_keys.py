@@ -10,13 +10,12 @@ Rules:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from departments.keys.admin_api import AdminApi, ApiKey
 from departments.keys.models import KeyReference, ProviderProject
-from departments.keys.reader import current_vault, key_name, record_secret_read
+from departments.keys.reader import current_vault, fields_of, key_name, record_secret_read
 from departments.keys.secret import Secret
 from departments.keys.vaults import SecretMissing
 from departments.models import Department
@@ -85,5 +84,5 @@ def _held(department: Department) -> _Held | None:
     except SecretMissing:
         return None
     record_secret_read(name, version, "to tell the department's key from others in its project")
-    document = json.loads(version.value.reveal())
-    return _Held(version.version_id, Secret(document["api_key"]), document.get("key_id") or "")
+    fields = fields_of(version.value)
+    return _Held(version.version_id, Secret(fields["api_key"]), fields.get("key_id") or "") if fields else None

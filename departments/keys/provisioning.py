@@ -69,6 +69,9 @@ __all__ = [
 
 LEASE = timedelta(minutes=3)  # above the longest step: three attempts at 30 seconds and their waits
 MOST_RECIPIENTS = 10
+PROVIDER_UNKNOWN = (
+    "There is no provider {} in CHATGRID_PROVIDERS. Set it up there, or choose another one on the department's page."
+)
 
 Unmanaged: TypeAlias = AdminKeyMissing | NoAdminApi
 
@@ -192,8 +195,14 @@ def _renew(row: ProviderProject) -> None:
 
 
 def open_api(department: Department) -> AdminApi | Unmanaged:
-    """The Admin API of the department's organization, or the sentence why there is none."""
-    provider = provider_of(department)
+    """The Admin API of the department's organization, or the sentence why there is none.
+
+    ProvisioningStopped where settings name the department's provider no longer.
+    """
+    try:
+        provider = provider_of(department)
+    except KeyError:
+        raise ProvisioningStopped(PROVIDER_UNKNOWN.format(department.provider)) from None
     if not has_admin_api(provider):
         return NoAdminApi(department.name)
     return open_admin_api(department.organization, provider)

@@ -19,6 +19,7 @@ from audit.events import Event
 from audit.writer import Entry, arecord, record
 from departments.keys.cache import SecretCache
 from departments.keys.models import KeyReference
+from departments.keys.patterns import REDACT
 from departments.keys.secret import Secret
 from departments.keys.vaults import SecretMissing, Vault, Version, open_vault
 from departments.keys.vaults.names import provider_key_name, tags_of
@@ -137,6 +138,20 @@ def key_document(key: Secret, token: str, origin: KeyOrigin | None = None) -> Se
     if origin is not None:
         fields |= {"rotation_id": token, **origin.fields(), "expires_at": _iso(origin.expires_at)}
     return Secret(json.dumps(fields))
+
+
+def fields_of(document: Secret) -> dict[str, Any]:
+    """What a key's secret holds; nothing where there is no key in it, because somebody has changed it by hand.
+
+    A bare key that was stored by hand counts, so that it can be exchanged and proven dead like any other.
+    """
+    text = document.reveal().strip()
+    try:
+        fields = {"api_key": text} if REDACT.fullmatch(text) else json.loads(text)
+    except ValueError:
+        return {}
+    is_ours = isinstance(fields, dict) and isinstance(fields.get("api_key"), str) and fields["api_key"]
+    return fields if is_ours else {}
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -25,6 +25,7 @@ Rules:
 - Emergency: nothing is drained, the old key goes as soon as the new one is announced. Where no new key can be made, a
   person may confirm that the old one is deleted all the same: an outage is cheaper than a leak.
 - Without an admin key a person pastes the new key and deletes the old one; the machine asks, checks daily and reminds.
+- A pasted key that is in use already, here or in another department, is not taken (`taken.py`).
 - A pasted key waits in an inbox that bears the rotation's id. The row is there before the key is, and the machine
   empties the inbox on every way; so no pasted key is left where nobody looks, whichever process dies.
 - A project or a store that is closed for good takes its rotation along: no worker goes on with it.
@@ -55,6 +56,7 @@ from departments.keys.rotation_subjects import Subject, What, as_subject, subjec
 from departments.keys.rotation_tell import By, publish, tell
 from departments.keys.rotation_worker import advance, default_tools, tick
 from departments.keys.secret import Secret
+from departments.keys.taken import why_not
 from departments.keys.vaults import TokenReused, VaultError
 from departments.keys.vaults.names import inbox_name
 from departments.models import Department
@@ -126,9 +128,12 @@ def start_pasted(
 ) -> Rotation:
     """The same with a key that a person pasted: it waits in the inbox of the secret manager for the rotator.
 
-    `note` runs in the transaction that says who pasted. A VaultError where the key could not be put into the inbox.
+    `note` runs in the transaction that says who pasted. RotationError where the key is in use already, here or
+    elsewhere (taken.py); a VaultError where it could not be put into the inbox.
     """
     subject = as_subject(target)
+    if refusal := why_not(subject, key.fingerprint()):
+        raise RotationError(refusal)
     open_one = subject.open_rotation()
     if open_one is not None and not _takes_paste(open_one):
         raise RotationError(UNDER_WAY)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from django.conf import settings
 
 from audit.events import Event
-from departments.keys.admin_api import AdminKeyMissing, ApiKey, NewKey, ServiceAccount
+from departments.keys.admin_api import AdminKeyMissing, ApiKey, NewKey, Project, ServiceAccount
 from departments.keys.rotation_models import Rotation
 from departments.keys.secret import Secret
 from departments.keys.trial import Verdict, look_admin_key
@@ -34,6 +34,7 @@ MINT_TRIES = 3  # in an emergency, before a person is asked
 class Admin(Protocol):
     """What a rotation needs of the Admin API."""
 
+    def retrieve_project(self, project_id: str) -> Project: ...
     def list_keys(self, project_id: str) -> list[ApiKey]: ...
     def create_key(
         self, project_id: str, account_id: str, name: str, *, expires_in: timedelta, scopes: Sequence[str] = ()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,14 +13,12 @@ from django.conf import settings
 from audit.events import Event
 from audit.models import AuditEvent
 from audit.writer import Entry, record
-from departments.keys.admin_api import AdminKeyMissing, AdminRejected, has_admin_api
-from departments.keys.client import provider_named
 from departments.keys.key_people import forget_pasted
 from departments.keys.models import AdminKeyReference, KeyReference, ProviderProject
+from departments.keys.reader import fields_of
 from departments.keys.rotation_job import (
-    LIFETIME,
     REMIND_EVERY,
-    Admin,
+    GiveUp,
     Job,
     Mode,
     Move,
@@ -33,8 +31,14 @@ from departments.keys.rotation_job import (
 from departments.keys.rotation_models import Rotation
 from departments.keys.rotation_subjects import Subject, subject_of
 from departments.keys.secret import Secret
+from departments.keys.taken import why_not
 from departments.keys.trial import Verdict
 from departments.keys.vaults import SecretMissing
+
+UNREADABLE = (
+    "What the secret manager held was no key of ChatGrid's form, so nobody can say which key that was. "
+    "Delete at the provider every key of this department but the newest."
+)
 
 # -- looking at what is there
 
@@ -48,7 +52,7 @@ def old_key(job: Job, version: str) -> dict[str, Any]:
         "old_version": version,
         "old_key_id": value.get("key_id") or known,
         "old_account_id": value.get("service_account_id") or account,
-        "old_fingerprint": Secret(value["api_key"]).fingerprint(),
+        "old_fingerprint": fingerprint_in(value),
         "project_id": value.get("project_id") or project,
     }
 
@@ -57,16 +61,6 @@ def project_of(job: Job) -> tuple[str, str]:
     """The department's project and service account at the provider, as provisioning left them."""
     row = ProviderProject.objects.filter(department=job.department).first()
     return (row.project_id, row.service_account_id) if row else ("", "")
-
-
-def can_mint(job: Job, project_id: str) -> bool:
-    if not project_id or not has_admin_api(provider_named(job.department.provider)):
-        return False
-    admin = job.tools.open_admin(job.department.organization)
-    if isinstance(admin, AdminKeyMissing):
-        return False
-    with admin:
-        return True
 
 
 def staged(job: Job) -> Secret | None:
@@ -88,15 +82,21 @@ def api_key_in(document: Secret | None) -> Secret:
 def read_document(job: Job, version: str, reason: str) -> dict[str, Any]:
     found = job.tools.vault.get_version(job.rotation.secret_name, version)
     record_read(job, version, reason)
-    value: dict[str, Any] = json.loads(found.value.reveal())
-    return value
+    return fields_of(found.value)
+
+
+def fingerprint_in(fields: Mapping[str, Any]) -> str:
+    """Nothing where somebody has put into the secret manager what is no key."""
+    return Secret(fields["api_key"]).fingerprint() if fields else ""
 
 
 def read_key(job: Job, version: str, reason: str) -> Secret | None:
+    """None where there is no such version, or no key in it."""
     try:
-        return Secret(read_document(job, version, reason)["api_key"])
+        fields = read_document(job, version, reason)
     except SecretMissing:
         return None
+    return Secret(fields["api_key"]) if fields else None
 
 
 def record_read(job: Job, version: str, reason: str) -> None:
@@ -122,18 +122,6 @@ def look_at(job: Job, version: str, reason: str) -> Verdict:
     return Verdict.DEAD if value is None else job.look(value)
 
 
-def is_listed(job: Job) -> bool:
-    """Whether the provider still lists the key that goes: the proof where there is no value to ask with."""
-    key_id, project_id = known_key_to_retire(job.rotation), job.rotation.project_id
-    if not key_id or not project_id:
-        return False
-    admin = job.tools.open_admin(job.department.organization)
-    if isinstance(admin, AdminKeyMissing):
-        return False
-    with admin as api:
-        return any(key.id == key_id for key in api.list_keys(project_id))
-
-
 def last_use_of_ours(job: Job) -> datetime | None:
     """When our own record last shows a call with the key that goes."""
     fingerprint = fingerprint_to_retire(job.rotation)
@@ -143,36 +131,7 @@ def last_use_of_ours(job: Job) -> datetime | None:
     return calls.order_by("-at").values_list("at", flat=True).first() if fingerprint else None
 
 
-def last_use_at_provider(job: Job) -> datetime | None:
-    key_id = known_key_to_retire(job.rotation)
-    if not key_id or not job.rotation.project_id:
-        return None
-    admin = job.tools.open_admin(job.department.organization)
-    if isinstance(admin, AdminKeyMissing):
-        return None
-    with admin as api:
-        return next((key.last_used_at for key in api.list_keys(job.rotation.project_id) if key.id == key_id), None)
-
-
 # -- making
-
-
-def service_account(job: Job, api: Admin) -> str:
-    """The service account the new key belongs to: that of the old key, or a new one, found by name after a crash."""
-    rotation = job.rotation
-    if rotation.old_account_id and not rotation.own_account:
-        return rotation.old_account_id
-    found = next((one for one in api.list_service_accounts(rotation.project_id) if one.name == job.key_name), None)
-    account = found or api.create_service_account(rotation.project_id, job.key_name)
-    api.grant_role(rotation.project_id, account.id)
-    return account.id
-
-
-def lifetime_of(job: Job) -> tuple[timedelta, dict[str, Any]]:
-    row = ProviderProject.objects.filter(department=job.department).first()
-    if row is None:
-        return LIFETIME, {}
-    return timedelta(days=row.key_days), {"scopes": row.key_scopes} if row.key_scopes else {}
 
 
 def take_from_inbox(job: Job) -> Outcome:
@@ -184,9 +143,11 @@ def take_from_inbox(job: Job) -> Outcome:
         problem = "It waits for a person to paste a new key."
         return Pause(wait=REMIND_EVERY, problem=problem, event=Event.ROTATION_NEEDS_PERSON)
     record_read(job, job.token, "inbox")
+    value = api_key_in(pasted)
+    if refusal := why_not(subject_of(job.rotation), value.fingerprint()):
+        return GiveUp(refusal)  # it came into use after it was pasted
     vault.stage(job.rotation.secret_name, job.token, pasted)
     empty_inbox(job)
-    value = api_key_in(pasted)
     # a key that was made before somebody pasted one is nobody's: it is deleted by its name at the end
     changes = {"new_fingerprint": value.fingerprint(), "new_key_id": "", "new_account_id": "", "new_expires_at": None}
     return Move(to=Step.VERIFY, event=Event.ROTATION_STAGED, changes=changes)
@@ -214,33 +175,9 @@ def known_key_to_retire(rotation: Rotation) -> str:
     return rotation.new_key_id if rotation.giving_up else rotation.old_key_id
 
 
-def key_to_retire(job: Job, api: Admin) -> str:
-    """Its id. Of a pasted key none is known: it is the one key of the project that ends as the value does."""
-    rotation = job.rotation
-    known = known_key_to_retire(rotation)
-    if known or rotation.giving_up:
-        return known
-    value = read_key(job, rotation.old_version, "retire")
-    found = [key.id for key in api.list_keys(rotation.project_id) if value is not None and key.matches(value)]
-    return found[0] if len(found) == 1 else ""
-
-
-def delete_ours(job: Job, api: Admin, keep: str) -> None:
-    """Delete keys that carry this rotation's name: made by a try whose answer was lost, or by a worker that was."""
-    if not job.rotation.project_id:
-        return
-    for key in api.list_keys(job.rotation.project_id):
-        if key.name == job.key_name and key.id != keep:
-            api.delete_key(job.rotation.project_id, key.id)
-
-
-def retired_how(api: Admin, rotation: Rotation, key_id: str) -> str:
-    if not key_id:
-        return "never made"
-    try:
-        return api.retire_key(rotation.project_id, key_id)
-    except AdminRejected:
-        return "refused"
+def is_never_made(rotation: Rotation) -> bool:
+    """Given up before there was a new key."""
+    return rotation.giving_up and not (rotation.new_fingerprint if rotation.by_paste else rotation.new_key_id)
 
 
 def require_not_current(job: Job) -> None:
@@ -251,18 +188,19 @@ def require_not_current(job: Job) -> None:
     except SecretMissing:
         return
     record_read(job, current.version_id, "retire")
-    value = json.loads(current.value.reveal())
-    fingerprint, key_id = Secret(value["api_key"]).fingerprint(), value.get("key_id") or "unknown"
-    going = (fingerprint_to_retire(rotation), known_key_to_retire(rotation))
-    if (fingerprint == going[0] or key_id == going[1]) and not rotation.deletion_confirmed:
+    fields = fields_of(current.value)
+    held = {fingerprint_in(fields), fields.get("key_id") or ""}
+    going = {fingerprint_to_retire(rotation), known_key_to_retire(rotation)}
+    if (held & going) - {""} and not rotation.deletion_confirmed:
         raise NotOursToDelete(f"rotation {rotation.pk}: the key to be deleted is the current one")
 
 
 def left_to_a_person(job: Job) -> Outcome:
     rotation = job.rotation
-    if rotation.giving_up and not (rotation.new_fingerprint if rotation.by_paste else rotation.new_key_id):
+    if is_never_made(rotation):
         return Move(to=Step.PROVE, event=Event.ROTATION_RETIRED, details={"how": "never made"})
-    problem = f"Delete the key {fingerprint_to_retire(rotation)} at the provider."
+    named = fingerprint_to_retire(rotation)
+    problem = f"Delete the key {named} at the provider." if named else UNREADABLE
     changes = {"by_person": True, "problem": problem}
     return Move(to=Step.PROVE, event=Event.ROTATION_NEEDS_PERSON, changes=changes, details={"problem": problem})
 

@@ -38,18 +38,13 @@ from departments.keys.rotation_models import Rotation
 from departments.keys.rotation_parts import (
     afterwards,
     api_key_in,
-    can_mint,
     closing,
-    delete_ours,
     empty_inbox,
     fingerprint_to_retire,
-    is_listed,
+    is_never_made,
     iso,
-    key_to_retire,
-    last_use_at_provider,
     last_use_of_ours,
     left_to_a_person,
-    lifetime_of,
     look_at,
     old_key,
     project_of,
@@ -57,12 +52,23 @@ from departments.keys.rotation_parts import (
     record_read,
     require_not_current,
     result_of,
-    retired_how,
-    service_account,
     staged,
     superseded,
     take_from_inbox,
     version_to_retire,
+)
+from departments.keys.rotation_provider import (
+    can_mint,
+    delete_ours,
+    ended_with_its_project,
+    is_listed,
+    is_open,
+    key_to_retire,
+    last_use_at_provider,
+    lifetime_of,
+    open_project,
+    retired_how,
+    service_account,
 )
 from departments.keys.secret import Secret
 from departments.keys.trial import Verdict
@@ -98,16 +104,18 @@ def mint(job: Job) -> Outcome:
     if isinstance(admin, AdminKeyMissing):
         return Move(to=Step.STAGE, event=Event.ROTATION_REPEATED, changes={"by_paste": True})
     with admin as api:
-        delete_ours(job, api, keep="")
-        account = service_account(job, api)
+        project_id = open_project(job, api)
+        delete_ours(job, api, project_id, keep="")
+        account = service_account(job, api, project_id)
         lifetime, scopes = lifetime_of(job)
-        key = api.create_key(rotation.project_id, account, job.key_name, expires_in=lifetime, **scopes)
-    return minted(key, account)
+        key = api.create_key(project_id, account, job.key_name, expires_in=lifetime, **scopes)
+    return minted(key, account, project_id)
 
 
-def minted(key: NewKey, account: str = "") -> Move:
+def minted(key: NewKey, account: str = "", project_id: str = "") -> Move:
     """The new key is made; its value goes to the next step and nowhere else."""
     changes = {
+        "project_id": project_id,
         "new_key_id": key.id,
         "new_account_id": account,
         "new_fingerprint": key.value.fingerprint(),
@@ -282,9 +290,12 @@ def retire(job: Job) -> Outcome:
     if admin is None or isinstance(admin, AdminKeyMissing):
         return left_to_a_person(job)
     with admin as api:
-        delete_ours(job, api, keep=rotation.old_key_id if rotation.giving_up else rotation.new_key_id)
+        if not is_open(api, rotation.project_id):
+            return ended_with_its_project(job)
+        keep = rotation.old_key_id if rotation.giving_up else rotation.new_key_id
+        delete_ours(job, api, rotation.project_id, keep)
         key_id = key_to_retire(job, api)
-        if not key_id and version_to_retire(rotation) and not rotation.giving_up:
+        if not key_id and version_to_retire(rotation) and not is_never_made(rotation):
             return left_to_a_person(job)
         if rotation.own_account and not rotation.giving_up:
             api.delete_service_account(rotation.project_id, rotation.old_account_id)

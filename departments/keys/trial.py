@@ -43,6 +43,8 @@ class Verdict(Enum):
 
 def look(department: Department, key: Secret) -> Verdict:
     """Whether the provider knows the key."""
+    if department.provider not in settings.PROVIDERS:
+        return Verdict.UNCLEAR
     with _client(department, key) as client:
         return _verdict(lambda: client.models.retrieve(department.model))
 
@@ -63,6 +65,8 @@ def look_admin_key(key: Secret) -> Verdict:
 
 def try_out(department: Department, key: Secret, version: str) -> Verdict:
     """Whether the key does what its department needs. Costs a few tokens; each call is two events in the record."""
+    if department.provider not in settings.PROVIDERS:
+        return Verdict.UNCLEAR
     provider = provider_named(department.provider)
     with _client(department, key) as client:
         verdict = _verdict(lambda: client.models.retrieve(department.model))

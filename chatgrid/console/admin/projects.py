@@ -37,7 +37,7 @@ from chatgrid.console.site import site
 from departments import tasks as department_tasks
 from departments.keys import tasks as key_tasks
 from departments.keys import usage_findings
-from departments.keys.admin_api import AdminKeyMissing, has_admin_api, has_admin_key, provider_of
+from departments.keys.admin_api import AdminKeyMissing, has_admin_api_for, has_admin_key
 from departments.keys.models import Finding, ProviderProject
 from departments.keys.project_plan import Change, NoAdminApi
 from departments.keys.rotation import By
@@ -307,7 +307,7 @@ def provision(request: HttpRequest, department: Department) -> None:
 
     The web may read secrets and write none, so it makes nothing itself. Repeating is safe.
     """
-    if not has_admin_api(provider_of(department)):
+    if not has_admin_api_for(department):
         messages.info(request, NoAdminApi(department.name).sentence)
     elif not has_admin_key(department.organization):
         messages.info(request, AdminKeyMissing(department.organization.name).sentence)

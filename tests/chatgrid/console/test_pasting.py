@@ -140,6 +140,21 @@ async def test_what_is_not_a_key_is_refused_without_an_echo(company: Company, ki
     assert not Rotation.objects.filter(department=company.hr).exists()
 
 
+async def test_a_key_of_another_department_is_refused_without_an_echo(company: Company) -> None:
+    key = give_key(company.finance)
+    page = await paste(await freshly_signed_in(company.ivan), company.hr, key.reveal())
+    assert "in use elsewhere" in page
+    assert key.reveal() not in page
+    assert (described(company), Rotation.objects.filter(department=company.hr).exists()) == ([], False)
+
+
+async def test_a_provider_that_settings_name_no_longer_is_said(company: Company) -> None:
+    Department.objects.filter(pk=company.hr.pk).update(provider="gone")
+    page = await paste(await freshly_signed_in(company.ivan), company.hr, make_key().reveal())
+    Department.objects.filter(pk=company.hr.pk).update(provider="openai")
+    assert "There is no provider gone" in page
+
+
 async def test_a_secret_manager_that_is_away_is_said_without_an_echo(
     company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:

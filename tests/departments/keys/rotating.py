@@ -13,7 +13,16 @@ from typing import Any
 from audit.events import Event
 from audit.models import AuditEvent
 from departments.keys import rotation as rotating
-from departments.keys.admin_api import AdminApiError, AdminKeyMissing, AdminRejected, ApiKey, NewKey, ServiceAccount
+from departments.keys.admin_api import (
+    AdminApiError,
+    AdminKeyMissing,
+    AdminMissing,
+    AdminRejected,
+    ApiKey,
+    NewKey,
+    Project,
+    ServiceAccount,
+)
 from departments.keys.admin_key import admin_key_document, admin_key_secret, note_admin_key
 from departments.keys.models import ProviderProject
 from departments.keys.reader import KeyOrigin, key_document, key_name, note_provider_key
@@ -131,6 +140,8 @@ class MemoryProvider:
     has_admin_key: bool = True
     deletes_keys: bool = True
     before_deletion: list[object] = field(default_factory=list)
+    closed: set[str] = field(default_factory=set)  # projects that somebody has archived there
+    gone: set[str] = field(default_factory=set)  # and deleted
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     # -- the Admin API
@@ -146,8 +157,18 @@ class MemoryProvider:
         if self.failing is not None:
             raise self.failing
 
+    def retrieve_project(self, project_id: str) -> Project:
+        self._answer()
+        self._require_there(project_id)
+        return Project(project_id, "hr", project_id not in self.closed, self.clock.now(), None)
+
+    def _require_there(self, project_id: str) -> None:
+        if project_id in self.gone:
+            raise AdminMissing("OpenAI has nothing by that id")
+
     def list_keys(self, project_id: str) -> list[ApiKey]:
         self._answer()
+        self._require_there(project_id)
         return [key for key, _ in self.live.values()]
 
     def list_service_accounts(self, project_id: str) -> list[ServiceAccount]:
@@ -168,7 +189,7 @@ class MemoryProvider:
         self, project_id: str, account_id: str, name: str, *, expires_in: timedelta, scopes: Sequence[str] = ()
     ) -> NewKey:
         self._answer()
-        assert project_id == PROJECT
+        assert project_id not in self.closed | self.gone
         return self.add(account_id, name, self.clock.now() + expires_in)
 
     def delete_key(self, project_id: str, key_id: str) -> bool:
@@ -217,6 +238,12 @@ class MemoryProvider:
         )
         self.live[key_id] = (listed, value)
         return NewKey(key_id, name, value, self.clock.now(), expires_at)
+
+    def close_project(self, project_id: str, *, deleted: bool = False) -> None:
+        """Somebody closes or deletes the project by hand: its keys and accounts end with it."""
+        (self.gone if deleted else self.closed).add(project_id)
+        self.live.clear()
+        self.accounts.clear()
 
     def used(self, key_id: str) -> None:
         key, value = self.live[key_id]
