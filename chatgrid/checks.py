@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
@@ -21,6 +22,7 @@ from django.utils.module_loading import import_string
 
 SHORTEST_SECRET_KEY = 50
 FEWEST_DIFFERENT_CHARACTERS = 10
+PROXY_KINDS = {"http", "https", "all"}
 EXAMPLE_WORDS = ("example", "change", "insecure", "secret-key", "your-")
 
 
@@ -84,8 +86,19 @@ def middleware() -> Iterator[Error]:
             yield _error("E008", f"Nothing in MIDDLEWARE is a {needed.__name__}.", hint)
 
 
+def proxies() -> Iterator[Error]:
+    """Where the environment names another kind, the SDK makes no client, not even for what needs no proxy."""
+    for kind, address in getproxies().items():
+        scheme = urlsplit(address if "://" in address else f"http://{address}").scheme
+        if kind in PROXY_KINDS and scheme not in {"http", "https"}:
+            hint = "Name an HTTP proxy there, or remove the variable from the environment of ChatGrid."
+            yield _error(
+                "E009", f"{kind.upper()}_PROXY names a proxy of the kind {scheme}, so no call can be made.", hint
+            )
+
+
 Check = Callable[[], Iterator[Error]]
-EVERYWHERE: tuple[Check, ...] = (provider_environment, debug, middleware)
+EVERYWHERE: tuple[Check, ...] = (provider_environment, debug, middleware, proxies)
 IN_PRODUCTION: tuple[Check, ...] = (local_vault, simulated, secret_key, provider_addresses, allowed_hosts)
 
 

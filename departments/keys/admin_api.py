@@ -53,7 +53,7 @@ from departments.keys.admin_values import (
     new_key_of,
     project_of,
 )
-from departments.keys.client import Provider, provider_named, refuse_environment
+from departments.keys.client import NO_PROXY_IN_CLEAR, Provider, provider_named, refuse_environment
 from departments.keys.secret import Secret
 from departments.models import Department, Organization
 
@@ -139,7 +139,7 @@ class AdminApi(ProjectCalls, FenceCalls, ReportCalls):
             admin_api_key=key.reveal(),
             base_url=base_url,
             max_retries=0,
-            http_client=DefaultHttpx2Client(follow_redirects=False, timeout=TIMEOUT),
+            http_client=DefaultHttpx2Client(follow_redirects=False, mounts=NO_PROXY_IN_CLEAR, timeout=TIMEOUT),
         )
         self._patient = self._once.with_options(max_retries=RETRIES)
 

@@ -4,6 +4,8 @@ Rules:
 - Key, base URL, organization and project are always passed; what the SDK would read from the environment is refused.
 - No retries by the SDK (it retries an exhausted budget too) and no redirects (they would carry the prompt elsewhere).
 - Base URLs come from settings only.
+- A company's egress proxy (HTTPS_PROXY, ALL_PROXY, NO_PROXY of the environment) is used for TLS, of which it sees the
+  host and nothing else. What is not TLS goes straight: production allows that to this machine only.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from django.core.exceptions import ImproperlyConfigured
 from openai import AsyncOpenAI, DefaultAsyncHttpx2Client
 
 from departments.keys.secret import Secret
+
+# over what the environment says: a proxy would read the key of a request that is not encrypted
+NO_PROXY_IN_CLEAR = {"http://": None}
 
 _pools: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncOpenAI] = WeakKeyDictionary()
 _at: WeakKeyDictionary[AsyncOpenAI, dict[str, AsyncOpenAI]] = WeakKeyDictionary()  # copies of a pool by base URL
@@ -64,6 +69,7 @@ def _pool() -> AsyncOpenAI:
             max_retries=0,
             http_client=DefaultAsyncHttpx2Client(
                 follow_redirects=False,
+                mounts=NO_PROXY_IN_CLEAR,
                 timeout=httpx2.Timeout(connect=5, write=10, pool=5, read=settings.SILENCE_SECONDS),
                 limits=httpx2.Limits(max_connections=2000, max_keepalive_connections=100),
             ),

@@ -22,7 +22,7 @@ from openai import DefaultHttpx2Client, OpenAI
 from audit.events import Event, Outcome
 from audit.writer import Entry, record
 from departments.keys.admin_api import AdminApi, AdminApiError, AdminForbidden, AdminKeyRefused, openai_base_url
-from departments.keys.client import Provider, provider_named, refuse_environment
+from departments.keys.client import NO_PROXY_IN_CLEAR, Provider, provider_named, refuse_environment
 from departments.keys.secret import Secret
 from departments.models import Department
 
@@ -83,7 +83,9 @@ def _client(department: Department, key: Secret) -> OpenAI:
         base_url=provider_named(department.provider).base_url,
         max_retries=0,
         timeout=SECONDS,
-        http_client=DefaultHttpx2Client(follow_redirects=False, timeout=httpx2.Timeout(SECONDS)),
+        http_client=DefaultHttpx2Client(
+            follow_redirects=False, mounts=NO_PROXY_IN_CLEAR, timeout=httpx2.Timeout(SECONDS)
+        ),
     )
 
 

@@ -90,6 +90,26 @@ def test_a_setting_in_the_code_is_checked_too(
 
 
 @pytest.mark.parametrize(
+    ("address", "is_fine"),
+    [
+        ("http://proxy.example:3128", True),
+        ("proxy.example:3128", True),
+        ("socks5://127.0.0.1:1080", False),
+        ("ftp://proxy.example", False),
+    ],
+)
+def test_a_proxy_that_no_client_can_use_stops_the_start_and_not_the_first_question(
+    monkeypatch: pytest.MonkeyPatch, address: str, is_fine: bool
+) -> None:
+    from chatgrid.checks import proxies
+
+    for name in ("ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", address)
+    assert [error.id for error in proxies()] == ([] if is_fine else ["chatgrid.E009"])
+
+
+@pytest.mark.parametrize(
     "address", ["http://127.0.0.1:8000/v1", "http://[::1]/v1", "http://localhost/v1", "https://a.example"]
 )
 def test_a_provider_over_tls_or_on_this_machine_is_fine(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
