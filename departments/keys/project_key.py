@@ -49,7 +49,7 @@ def install_key(api: AdminApi, row: ProviderProject, department: Department) -> 
     """Make the key of `row.mint_token`, or go on with it, until the department uses it."""
     name, vault, token = key_name(department), current_vault(), row.mint_token
     key, origin = _staged(vault, department, token) or _mint(api, row, minted_name(department, token))
-    vault.stage(name, token, key_document(key, token, origin))
+    vault.stage(name, token, key_document(key, token, origin, provider=department.provider))
     vault.promote(name, token, _current_version(vault, name))
     vault.drop_stage(name, token)
     return note_provider_key(department, key, token, origin)

@@ -73,9 +73,13 @@ def key_name(department: Department) -> str:
 
 
 async def read_provider_key(department: Department) -> ProviderKey:
-    """The department's current key. SecretMissing where it has none, VaultUnavailable where it cannot be read."""
+    """Its current key. SecretMissing: it has none for its provider; VaultUnavailable: it cannot be read."""
     version = await secret_cache().get(key_name(department), department.key_epoch)
-    value = Secret(json.loads(version.value.reveal())["api_key"])
+    fields = json.loads(version.value.reveal())
+    if fields.get("provider", department.provider) != department.provider:
+        # IT has chosen another provider since: this key is nobody's business there
+        raise SecretMissing(f"The key of department {department.pk} is one for {fields['provider']}; paste a new one.")
+    value = Secret(fields["api_key"])
     return ProviderKey(value, version.version_id, value.fingerprint())
 
 
@@ -126,15 +130,18 @@ def store_provider_key(
     name = key_name(department)
     vault = current_vault()
     current = _current_version(vault, name)
-    vault.stage(name, token, key_document(key, token, origin))
+    vault.stage(name, token, key_document(key, token, origin, provider=department.provider))
     vault.promote(name, token, current)
     vault.drop_stage(name, token)
     return note_provider_key(department, key, token, origin)
 
 
-def key_document(key: Secret, token: str, origin: KeyOrigin | None = None) -> Secret:
-    """What the secret manager holds for a department's key: a JSON object, the same text for the same arguments."""
-    fields: dict[str, Any] = {"v": 1, "api_key": key.reveal()}
+def key_document(key: Secret, token: str, origin: KeyOrigin | None = None, *, provider: str) -> Secret:
+    """What the secret manager holds for a department's key: a JSON object, the same text for the same arguments.
+
+    `provider` is whom the key is for, by its name in settings: it is sent to nobody else.
+    """
+    fields: dict[str, Any] = {"v": 1, "api_key": key.reveal(), "provider": provider}
     if origin is not None:
         fields |= {"rotation_id": token, **origin.fields(), "expires_at": _iso(origin.expires_at)}
     return Secret(json.dumps(fields))

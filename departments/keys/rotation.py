@@ -52,7 +52,7 @@ from departments.keys.rotation_claims import unclaimed
 from departments.keys.rotation_job import Job, Mode, Result, Step
 from departments.keys.rotation_models import Rotation
 from departments.keys.rotation_parts import empty_inbox, unproven
-from departments.keys.rotation_subjects import Subject, What, as_subject, subject_of
+from departments.keys.rotation_subjects import Subject, as_subject, subject_of
 from departments.keys.rotation_tell import By, publish, tell
 from departments.keys.rotation_worker import advance, default_tools, tick
 from departments.keys.secret import Secret
@@ -313,4 +313,6 @@ def _close_for_another(rotation: Rotation, now: datetime) -> list[str]:
 
 
 def _document(subject: Subject, key: Secret, token: str) -> Secret:
-    return admin_key_document(key, "") if subject.what == What.ADMIN_KEY else key_document(key, token)
+    if subject.department is None:
+        return admin_key_document(key, "")
+    return key_document(key, token, provider=subject.department.provider)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -98,11 +99,13 @@ class Job:
     def waited(self) -> timedelta:
         return self.tools.now() - self.rotation.step_since
 
-    def look(self, value: Secret) -> Verdict:
-        """What the provider says of a key of this kind."""
+    def look(self, value: Secret, provider: str = "") -> Verdict:
+        """What its provider says of a key of this kind: the one it was made for, also where IT has left that since."""
         if self.rotation.what == Rotation.What.ADMIN_KEY:
             return self.tools.look_admin(value)
-        return self.tools.look(self.department, value)
+        department = copy(self.department)
+        department.provider = provider or department.provider
+        return self.tools.look(department, value)
 
 
 @dataclass(frozen=True, kw_only=True)

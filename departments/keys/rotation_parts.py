@@ -118,8 +118,11 @@ def record_read(job: Job, version: str, reason: str) -> None:
 
 def look_at(job: Job, version: str, reason: str) -> Verdict:
     """What the provider says about a version's key. One that was never stored, or is gone, has no value to ask with."""
-    value = read_key(job, version, reason) if version else None
-    return Verdict.DEAD if value is None else job.look(value)
+    try:
+        fields = read_document(job, version, reason) if version else {}
+    except SecretMissing:
+        fields = {}
+    return job.look(Secret(fields["api_key"]), fields.get("provider", "")) if fields else Verdict.DEAD
 
 
 def last_use_of_ours(job: Job) -> datetime | None:

@@ -144,7 +144,7 @@ def _document(job: Job, value: Secret) -> Secret:
         service_account_id=rotation.new_account_id,
         expires_at=rotation.new_expires_at,
     )
-    return key_document(value, job.token, origin)
+    return key_document(value, job.token, origin, provider=job.department.provider)
 
 
 def staged_as(job: Job, document: Callable[[Job, Secret], Secret]) -> Outcome:

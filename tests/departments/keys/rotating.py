@@ -286,7 +286,9 @@ class Stage:
         self.first_key = key.id
         origin = KeyOrigin(key.id, PROJECT, account.id) if made_by_us else None
         version = str(uuid.uuid4())
-        self.vault.stage(self.name, version, key_document(key.value, version, origin))
+        self.vault.stage(
+            self.name, version, key_document(key.value, version, origin, provider=self.department.provider)
+        )
         self.vault.promote(self.name, version, None)
         self.vault.drop_stage(self.name, version)
         note_provider_key(self.department, key.value, version, origin)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -15,16 +16,16 @@ from departments.keys.admin_key import admin_key_secret, read_admin_key
 from departments.keys.models import Finding, ProviderProject
 from departments.keys.project_plan import ProvisioningStopped
 from departments.keys.provisioning import apply, plan, project_row
-from departments.keys.reader import current_vault, fields_of, key_name
+from departments.keys.reader import current_vault, fields_of, key_name, read_provider_key
 from departments.keys.rotation import By
 from departments.keys.rotation_models import Rotation
 from departments.keys.rotation_provider import PROJECT_GONE
 from departments.keys.rotation_subjects import admin_key_of
 from departments.keys.secret import Secret
 from departments.keys.trial import Verdict, look, try_out
-from departments.keys.vaults import Vault
+from departments.keys.vaults import SecretMissing, Vault
 from departments.models import Department
-from tests.company import Company, make_key
+from tests.company import Company, give_key, make_key
 from tests.departments.keys.rotating import PROJECT, Stage, in_project, run
 from tests.openai_admin import OpenAICompany
 from tests.provider import Provider
@@ -158,7 +159,45 @@ def test_an_admin_key_that_was_overwritten_is_missing_until_one_is_pasted(
     assert (rotation.result, read_admin_key(company.organization)) == (Result.DONE, spare)
 
 
-# -- in the settings
+# -- in the console and in the settings
+
+
+@pytest.fixture
+def moved(company: Company, settings: Any) -> Iterator[Department]:
+    """HR, which IT has moved to a server of the company's own, and its key was OpenAI's."""
+    settings.PROVIDERS = {**settings.PROVIDERS, "own": {"kind": "compatible", "base_url": "http://127.0.0.1:1/v1"}}
+    department = Department.objects.filter(pk=company.hr.pk)
+    department.update(provider="own")
+    company.hr.refresh_from_db()
+    yield company.hr
+    department.update(provider="openai")
+
+
+async def test_a_key_is_sent_to_no_provider_but_its_own(company: Company, provider: Provider, settings: Any) -> None:
+    settings.PROVIDERS = {**settings.PROVIDERS, "own": settings.PROVIDERS["openai"]}
+    key = give_key(company.hr)
+    assert (await read_provider_key(company.hr)).value == key
+    company.hr.provider = "own"
+    with pytest.raises(SecretMissing):
+        await read_provider_key(company.hr)
+    company.hr.provider = "openai"
+    assert (await read_provider_key(company.hr)).value == key
+
+
+def test_the_old_key_is_proven_dead_where_it_belongs(
+    installed: Stage, moved: Department, ivan: By, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, Secret]] = []
+
+    def look(department: Department, key: Secret) -> Verdict:
+        asked.append((department.provider, key))
+        return installed.provider.look_admin(key)
+
+    monkeypatch.setattr(installed.provider, "look", look)
+    old, new = installed.current_key(), installed.provider.add("person", "by hand", None).value
+    rotation = installed.run(rotating.start_pasted(moved, new, ivan))
+    assert rotation.result == Result.DONE
+    assert set(asked) == {("own", new), ("openai", old)}
 
 
 @pytest.fixture
