@@ -1,4 +1,4 @@
-"""What a file may say in a field: yes is no number, a number is no text, and a list holds things of one kind.
+"""What a file may say: a name once, yes for no number, a number for no text, and lists of things of one kind.
 
 YAML makes values of its own of what somebody writes (yes, 1e3, 2026-01-01), and a model takes most of them: `yes` would
 be a limit of one cent. So each value is compared with the kind of its field before the model sees it.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import yaml
 from django.core.exceptions import ValidationError
 from django.db.models import BooleanField, CharField, Field, IntegerField, JSONField, Model, TextField
 
@@ -22,6 +23,22 @@ TEXTS = "must be a list of texts, each in quotes."
 PERCENTS = "must be a list of whole numbers from 1 to 100."
 CHARACTER = "holds a character that cannot be kept."
 KEY = "holds something that looks like a key: take it out, and have the key exchanged."
+
+
+class OnceLoader(yaml.SafeLoader):
+    """YAML in which a name stands once: of two departments with one name PyYAML would forget the first in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [each.value for each, _ in node.value if isinstance(each, yaml.ScalarNode)]
+        for name in names:
+            if names.count(name) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{name} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(text: str) -> Any:
+    """What a file says. yaml.YAMLError where it cannot be read, or where a name stands twice."""
+    return yaml.load(text, OnceLoader)  # noqa: S506 it is a SafeLoader
 
 
 def set_values(row: Model, given: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ from django.core.exceptions import ValidationError
 
 from departments.calls.query_policy import make_pepper
 from departments.documents.provision import ProvisioningImpossible, provision_store
-from departments.file_values import set_values
+from departments.file_values import read_yaml, set_values
 from departments.keys import provisioning
 from departments.keys.models import ProviderProject
 from departments.keys.project_plan import Change, ProvisioningStopped
@@ -135,7 +135,7 @@ def _store_changes(department: Department) -> list[Change]:
 def read_file(path: Path) -> list[Wanted]:
     """The departments of a YAML (or JSON) file: organizations -> slug -> departments -> slug -> fields."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise FileRefused(f"{path.name} cannot be read as YAML: {error}") from None
     organizations = _mapping(_mapping(content, "the file").get("organizations"), "organizations")
@@ -199,3 +199,12 @@ def all_departments(slugs: Sequence[str] = ()) -> list[Department]:
     if unknown:
         raise FileRefused(f"There is no active department {', '.join(unknown)}. Write organization/department.")
     return [known[slug] for slug in slugs]
+
+
+def any_department(name: str) -> Department:
+    """The department named as organization/department, also one that was switched off. FileRefused: it is not there."""
+    organization, _, slug = name.partition("/")
+    named = Department.objects.filter(organization__slug=organization, slug=slug).select_related("organization").first()
+    if named is None:
+        raise FileRefused(f"There is no department {name}. Write organization/department.")
+    return named

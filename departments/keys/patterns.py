@@ -49,8 +49,9 @@ _OTHER_VENDORS = {
     "ghp_": "GitHub",
     "github_pat_": "GitHub",
 }
-# str.strip() leaves these, and copying from a web page or a chat brings them along.
-_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+# str.strip() leaves these, and copying from a web page, a chat or a dialog of Windows brings them along.
+_INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
+_AROUND = _INVISIBLE + "".join(filter(str.isspace, map(chr, range(0x3001))))  # no white space comes after U+3000
 
 
 _ADMIN_KEY = re.compile(r"sk-admin-[A-Za-z0-9_-]{20,300}")
@@ -92,7 +93,7 @@ def validate_admin_key(text: str) -> Secret:
 
 
 def _stripped(text: str) -> str:
-    return text.strip().strip(_INVISIBLE).strip()
+    return text.strip(_AROUND)
 
 
 def _require_one_word(key: str) -> None:

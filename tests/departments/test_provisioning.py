@@ -167,6 +167,7 @@ def test_applying_a_file_makes_what_it_names_as_it_says(company: Company, openai
         ("organizations: {acme: {departments: {null: {}}}}", "acme: None is no name"),
         ("organizations: {acme: {departments: {hr: {1: 2, a: 3}}}}", "acme/hr: 1 is no name"),
         ("!!python/object/apply:os.getcwd []", "cannot be read as YAML"),
+        ("organizations: {acme: {departments: {hr: {}, hr: {key_days: 30}}}}", "hr is there twice"),
     ],
 )
 def test_it_refuses_a_file_it_does_not_understand(tmp_path: Path, content: str, said: str) -> None:
@@ -212,6 +213,16 @@ def test_the_command_adopts_and_archives(company: Company, openai: OpenAICompany
     assert (receipt["project_id"], len(receipt["key_ids"])) == (found, 1)
 
 
+def test_a_department_that_was_switched_off_can_still_be_archived(company: Company, openai: OpenAICompany) -> None:
+    name = slug(company.hr)
+    run("apply", name)
+    Department.objects.filter(pk=company.hr.pk).update(is_active=False)
+    with pytest.raises(CommandError, match="no active department"):
+        run("apply", name)
+    assert json.loads(run("archive", name, "--yes"))["key_ids"]
+    assert openai.get("projects")["data"] == []
+
+
 def test_the_command_checks_now(company: Company, openai: OpenAICompany) -> None:
     name = slug(company.hr)
     run("apply", name)
@@ -240,7 +251,7 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_an_admin_key_is_tried_and_stored(company: Company, provider: Provider, typed: Any) -> None:
     key = make_admin_key()
-    typed(f"  {key.reveal()} ")
+    typed(f"\ufeff  {key.reveal()} \r")  # as a shell of Windows hands it over
     said = run(company.organization.slug, command="store_admin_key")
     reference = AdminKeyReference.objects.get(organization=company.organization)
     assert reference.fingerprint == key.fingerprint()

@@ -23,7 +23,7 @@ from audit.models import RetentionPolicy
 from chatgrid.console.recording import snapshot
 from chatgrid.console.wanted.changes import Change, Refused, changed, sentences_of
 from chatgrid.console.wanted.limits import Context, plan_limits, rows_of
-from departments.file_values import set_values
+from departments.file_values import read_yaml, set_values
 from departments.limits.models import Limit
 from departments.models import Department, Organization
 from departments.provisioning import DEPARTMENT_FIELDS, PROJECT_FIELDS
@@ -79,21 +79,10 @@ def plan_company(organization: Organization, text: str, reason: str) -> list[Cha
     return [change for change in changes if change is not None]
 
 
-class OnceLoader(yaml.SafeLoader):
-    """YAML in which a name stands once: of two departments with one name PyYAML would forget the first in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [each.value for each, _ in node.value if isinstance(each, yaml.ScalarNode)]
-        for name in names:
-            if names.count(name) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"{name} is there twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 def _of(organization: Organization, text: str) -> dict[str, Any]:
     """The part of the file that is this organization's."""
     try:
-        content = yaml.load(text, OnceLoader)  # noqa: S506 it is a SafeLoader
+        content = read_yaml(text)
     except yaml.YAMLError as error:
         raise Refused([f"The file cannot be read as YAML: {error}"]) from None
     organizations = _mapping(_mapping(content, "the file").get("organizations"), "organizations")

@@ -1,7 +1,7 @@
 """AWS Secrets Manager behind the contract of `base.Vault`.
 
 Rules:
-- Every read names its version or its label; "the default" is never used.
+- Every read names its version or its label; "the default" is never used, and no other version is taken for an answer.
 - A new name is made with an empty first version of a fixed id. AWS makes the first version current whatever is asked
   for, and staging must not make anything visible. Readers are told that version is nothing.
 - Labels move only by `update_secret_version_stage` with the version they are taken from: AWS compares and swaps.
@@ -89,12 +89,16 @@ class AwsVault:
             answer = self._client.get_secret_value(SecretId=name, VersionStage=_CURRENT)
         if answer["VersionId"] == EMPTY_VERSION:
             raise SecretMissing(f"{name} has no current version yet; stage one and promote it.")
+        if _CURRENT not in answer.get("VersionStages", ()):
+            raise VaultUnavailable(f"{name}: Secrets Manager answered with another version than the current one.")
         return Version(answer["VersionId"], Secret(answer["SecretString"]))
 
     def get_version(self, name: str, version_id: str) -> Version:
         _require_filled(name, version_id)
         with _translated(name):
             answer = self._client.get_secret_value(SecretId=name, VersionId=version_id)
+        if answer["VersionId"] != version_id:
+            raise VaultUnavailable(f"{name}: Secrets Manager answered with another version than {version_id}.")
         return Version(answer["VersionId"], Secret(answer["SecretString"]))
 
     def stage(self, name: str, token: str, value: Secret) -> None:

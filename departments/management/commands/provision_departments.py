@@ -26,7 +26,16 @@ from departments.keys.project_plan import ProvisioningStopped
 from departments.keys.provisioning import adopt, project_row
 from departments.keys.vaults import VaultError
 from departments.models import Department
-from departments.provisioning import FileRefused, Plan, all_departments, apply, plan, read_file, set_wanted
+from departments.provisioning import (
+    FileRefused,
+    Plan,
+    all_departments,
+    any_department,
+    apply,
+    plan,
+    read_file,
+    set_wanted,
+)
 
 NAME = "manage.py"
 
@@ -87,7 +96,7 @@ class Command(BaseCommand):
         self._show(Plan(department, tuple(changes), sentence), "would be done by apply")
 
     def _archive(self, options: dict[str, Any]) -> None:
-        department = self._one(options)
+        department = any_department(self._name(options))
         if not options["yes"]:
             raise CommandError("Archiving is final: the project can never be used again. Add --yes to do it.")
         answer = archive(department, by_name=NAME)
@@ -109,10 +118,13 @@ class Command(BaseCommand):
         with transaction.atomic():  # a file is taken whole or not at all
             return [set_wanted(wanted).department for wanted in read_file(options["file"])]
 
-    def _one(self, options: dict[str, Any]) -> Department:
+    def _name(self, options: dict[str, Any]) -> str:
         if len(options["departments"]) != 1:
             raise CommandError("Name one department as organization/department.")
-        return all_departments(options["departments"])[0]
+        return str(options["departments"][0])
+
+    def _one(self, options: dict[str, Any]) -> Department:
+        return all_departments([self._name(options)])[0]
 
     def _show(self, shown: Plan, word: str) -> None:
         lines = [f"{shown.department.organization.slug}/{shown.department.slug}"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import re
 import sys
 import uuid
 from typing import Any
@@ -18,11 +17,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.views.decorators.debug import sensitive_variables
 
 from departments.keys.admin_api import AdminApi, AdminApiError, store_admin_key
+from departments.keys.patterns import KeyRefused, validate_admin_key
 from departments.keys.secret import Secret
 from departments.keys.vaults import VaultError
 from departments.models import Organization
-
-ADMIN_KEY = re.compile(r"sk-admin-[A-Za-z0-9_-]{20,300}")
 
 
 class Command(BaseCommand):
@@ -48,10 +46,10 @@ class Command(BaseCommand):
 @sensitive_variables()
 def read_key() -> Secret:
     """The pasted key. CommandError where it cannot be an admin key; the message holds nothing of it."""
-    text = getpass.getpass("Admin key: ") if sys.stdin.isatty() else sys.stdin.readline()
-    if not ADMIN_KEY.fullmatch(text.strip()):
-        raise CommandError("This is no admin key of OpenAI. It begins with sk-admin- and stands alone on its line.")
-    return Secret(text.strip())
+    try:
+        return validate_admin_key(getpass.getpass("Admin key: ") if sys.stdin.isatty() else sys.stdin.readline())
+    except KeyRefused as refused:
+        raise CommandError(str(refused)) from None
 
 
 def _base_url() -> str:

@@ -75,7 +75,13 @@ def test_the_sources_hold_no_key_themselves() -> None:
 @pytest.mark.parametrize("kind", ["proj", "svcacct", "service", "None", ""])
 def test_a_pasted_key_is_taken_without_the_space_around_it(make_key, kind: str) -> None:
     key = make_key(kind)
-    for pasted in (key, f"  {key}\r\n", f"\ufeff{key}\u200b", f"\u00a0\t{key}\n\n"):
+    for pasted in (
+        key,
+        f"  {key}\r\n",
+        f"\ufeff{key}\u200b",
+        f"\u00a0\t{key}\n\n",
+        f"\ufeff \u202a\u200b{key} \u200e\n",
+    ):
         assert validate_pasted_key(pasted, "openai").reveal() == key
 
 

@@ -81,6 +81,19 @@ def test_the_token_is_checked_before_the_stand_in_could_overwrite(
     assert raw.get_secret_value(SecretId=name, VersionId=second)["SecretString"] == "second"
 
 
+def test_another_version_than_the_one_asked_for_is_no_answer(
+    aws_vault: Any, name: str, token: Token, current: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pending = token()
+    aws_vault.stage(name, pending, Secret("pending"))
+    read = aws_vault._client.get_secret_value
+    monkeypatch.setattr(aws_vault._client, "get_secret_value", lambda **asked: read(SecretId=name, VersionId=pending))
+    with pytest.raises(VaultUnavailable, match="another version"):
+        aws_vault.get_current(name)
+    with pytest.raises(VaultUnavailable, match="another version"):
+        aws_vault.get_version(name, current)
+
+
 def test_a_secret_made_without_a_value_by_another_tool_is_taken_over(
     raw: Any, aws_vault: Vault, name: str, token: Token
 ) -> None:
