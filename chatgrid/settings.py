@@ -173,6 +173,10 @@ ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/5m/key", "reset_password": "20
 # who must have a second factor in every organization; each may ask for more
 SECOND_FACTOR = read_choice("CHATGRID_SECOND_FACTOR", ("off", "privileged", "everybody"), "off")
 MFA_ADAPTER = "chatgrid.accounts.second_factor.SecondFactorAdapter"
+MFA_FORMS = {
+    "authenticate": "chatgrid.accounts.second_factor_forms.SignInForm",
+    "reauthenticate": "chatgrid.accounts.second_factor_forms.RenewForm",
+}
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_ALLOW_UNVERIFIED_EMAIL = True  # IT makes people: nobody can shut out the owner of an address that is not theirs
 MFA_TOTP_TOLERANCE = 1  # a phone's clock may be 30 seconds off

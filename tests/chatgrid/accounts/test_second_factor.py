@@ -11,6 +11,7 @@ import pytest
 import time_machine
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import SECRET_SESSION_KEY, format_hotp_value, hotp_value
+from django.core.cache import cache
 from django.test import AsyncClient
 from django.urls import reverse
 from django.utils import timezone
@@ -102,6 +103,20 @@ async def test_a_code_that_was_seen_over_a_shoulder_does_not_work_again(company:
     for code in (code_of(secret, 1), codes[0]):
         assert await is_in(await sign_in(company.bob, code))
         assert not await is_in(await sign_in(company.bob, code))
+
+
+@pytest.mark.parametrize("at", [0, 1])
+async def test_a_code_does_not_work_again_when_the_cache_has_forgotten_it(company: Company, at: int) -> None:
+    """It fits for a minute and a half; the library's own mark is gone after half a minute, or with the cache."""
+    browser, secret, _ = await set_up(company.bob)
+    code = code_of(secret, at)
+    assert await is_in(await sign_in(company.bob, code))
+    cache.clear()
+    with time_machine.travel(timezone.now() + timedelta(seconds=30 * at), tick=False):
+        assert not await is_in(await sign_in(company.bob, code))
+        await browser.post(reverse("mfa_reauthenticate"), {"code": code})
+        assert events(company.bob)[-2:] == [Event.SECOND_FACTOR_REFUSED] * 2
+        assert await is_in(await sign_in(company.bob, code_of(secret, 1)))
 
 
 async def test_guessing_codes_ends_after_five(company: Company) -> None:
