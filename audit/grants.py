@@ -23,8 +23,8 @@ EVERYTHING = """
     GRANT USAGE ON SCHEMA public TO {role};
     GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
     GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role};
-    REVOKE EXECUTE ON FUNCTION audit_make_partition FROM PUBLIC;
-    GRANT EXECUTE ON FUNCTION audit_make_partition TO {role};
+    REVOKE EXECUTE ON FUNCTION audit_make_partition, audit_late_months FROM PUBLIC;
+    GRANT EXECUTE ON FUNCTION audit_make_partition, audit_late_months TO {role};
     REVOKE UPDATE, TRUNCATE ON audit_text FROM {role};
     REVOKE ALL ON audit_event FROM {role};
     GRANT SELECT, INSERT ({columns}) ON audit_event TO {role};

@@ -21,13 +21,20 @@ logger = logging.getLogger(__name__)
 
 @shared_task
 def make_partitions() -> None:
-    """Make this month's partition and those of the next `MONTHS_AHEAD` months; those that stand are left alone."""
+    """Make this month's partition and those of the next `MONTHS_AHEAD` months; those that stand are left alone.
+
+    And those that nobody made ahead: their rows lie in the default partition until then.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT audit_make_partition(day), audit_make_leaf_partition(day) FROM generate_series(0, %s) AS ahead,"
-            " LATERAL (SELECT (now() AT TIME ZONE 'UTC' + make_interval(months => ahead))::date AS day) AS months",
+            "SELECT audit_late_months() UNION SELECT (now() AT TIME ZONE 'UTC' + make_interval(months => ahead))::date"
+            " FROM generate_series(0, %s) AS ahead ORDER BY 1",
             [MONTHS_AHEAD],
         )
+        # each for itself: making one locks the record, and what another has done need not wait for it
+        for (day,) in cursor.fetchall():
+            cursor.execute("SELECT audit_make_partition(%s)", [day])
+            cursor.execute("SELECT audit_make_leaf_partition(%s)", [day])
 
 
 @shared_task

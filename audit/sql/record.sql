@@ -87,7 +87,7 @@ EXCEPTION WHEN duplicate_table OR unique_violation THEN
     RETURN name; -- another worker was faster
 END $$;
 
--- A month that nobody made ahead must not stop the product: such rows land here and are found by the health check.
+-- A month that nobody made ahead must not stop the product: such rows land here until it is made (audit/sql/months.sql).
 CREATE TABLE audit_event_default PARTITION OF audit_event DEFAULT;
 CREATE TRIGGER audit_partition_truncate BEFORE TRUNCATE ON audit_event_default
     FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse_change();

@@ -24,6 +24,8 @@ from audit.grants import apply_grants
 from audit.models import AuditEvent, AuditText
 from audit.tasks import make_partitions
 from audit.writer import Entry, KeptText, arecord, read_request, record, record_on
+from chatgrid.dev.services.bootstrap import APP
+from chatgrid.dev.services.bootstrap import OWNER as OWNER_ROLE
 from tests.audit.places import migrate, new_record
 
 APPLICATION, OWNER = "CHATGRID_DATABASE_URL", "CHATGRID_OWNER_DATABASE_URL"
@@ -35,8 +37,9 @@ def connected(role: str) -> psycopg.Connection[Any]:
 
 @pytest.fixture(scope="module")
 def event_id() -> str:
-    entry = Entry(event=Event.SIGNED_IN, actor_name="Alice")
-    record(entry, KeptText.of("What was asked?"))
+    text = KeptText.of("What was asked?")
+    entry = Entry(event=Event.CALL_REQUESTED, actor_name="Alice", query_hash=text.digest)
+    record(entry, text)
     return str(entry.id)
 
 
@@ -123,8 +126,8 @@ def test_partitions_can_be_made_again_and_by_many_at_once(event_id: str) -> None
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(make, range(8))) == {"audit_event_2031_05"}
-    before = tables()
     make_partitions()
+    before = tables()
     make_partitions()
     assert tables() == before
 
@@ -135,6 +138,33 @@ def test_a_partition_made_later_is_as_closed_as_the_first(event_id: str) -> None
         for change in (*CHANGES, "DROP TABLE {}", "SELECT * FROM {}"):
             with pytest.raises(errors.InsufficientPrivilege):
                 application.execute(change.format("audit_event_2031_06"))
+
+
+def test_a_month_that_nobody_made_ahead_takes_its_rows_out_of_the_default_partition(tmp_path: Path) -> None:
+    """The worker stood still for months, or a laptop was off: what was written meanwhile is sealed and stays."""
+    with new_record(tmp_path) as held:
+        for days_ago in (200, 100):
+            held.write_at(days_ago, 3)
+        held.write()
+        held.seal()
+        held.write_at(100)  # waits for its seal while its month is made
+        assert held.ask("SELECT count(*) FROM audit_event_default") == 7
+        with held.as_role(APP) as application:
+            late = [day for (day,) in application.execute("SELECT audit_late_months()").fetchall()]
+            assert len(late) == 2
+            for day in late:
+                application.execute("SELECT audit_make_partition(%s), audit_make_leaf_partition(%s)", [day, day])
+            assert application.execute("SELECT audit_late_months()").fetchall() == []
+        assert held.ask(f"SELECT count(*) FROM audit_event_{late[1]:%Y_%m}") == 4
+        assert held.ask(f"SELECT count(*) FROM audit_leaf_{late[0]:%Y_%m}") == 3
+        held.seal()
+        assert held.verify().faults == []
+        held.write_at(400)  # and what comes into the default partition from now on is as safe as before
+        with held.as_role(OWNER_ROLE) as owner:
+            for table in ("audit_event_default", f"audit_event_{late[0]:%Y_%m}", "audit_event"):
+                for change in CHANGES:
+                    with pytest.raises(errors.InsufficientPrivilege, match="append-only"):
+                        owner.execute(change.format(table))
 
 
 def test_every_month_has_every_index_also_one_that_is_made_later(event_id: str) -> None:
@@ -160,7 +190,7 @@ def test_an_index_that_was_broken_off_is_made_again(tmp_path: Path) -> None:
             "DROP INDEX audit_event_by_model",
             "CREATE INDEX audit_event_default_by_model ON audit_event_default (organization_id)",
             "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'audit_event_default_by_model'::regclass",
-            "DELETE FROM django_migrations WHERE name = '0009_by_model'",
+            "DELETE FROM django_migrations WHERE name IN ('0009_by_model', '0010_late_months')",
             "ALTER INDEX audit_event_default_by_model OWNER TO chatgrid_owner",
         )
         migrate(held.database)
@@ -214,7 +244,7 @@ async def test_no_event_is_lost_for_what_is_in_it() -> None:
     text = KeptText.of(UNSTORABLE)
     record(entry)
     async with connection() as held, held.transaction():
-        again = Entry(**{**entry.__dict__, "id": uuid4()})
+        again = Entry(**{**entry.__dict__, "id": uuid4(), "query_hash": text.digest})
         await record_on(held, again, text)
         assert await read_request(held, entry.call_id) is not None  # type: ignore[arg-type]
     written = AuditEvent.objects.get(id=again.id)
