@@ -26,7 +26,7 @@ from audit.writer import Entry, record
 from chatgrid.accounts.models import User
 from chatgrid.console.fresh import Confirmed
 from chatgrid.console.models import Departure
-from chatgrid.console.scope import viewer_of
+from chatgrid.console.scope import lock_with_viewer, viewer_of
 from chatgrid.console.sessions import end_sessions, sessions_of
 from departments.http import client_address
 from departments.keys.offboarding import rotate_what_they_could_see
@@ -43,7 +43,7 @@ def leave_now(request: HttpRequest, person: User, confirmed: Confirmed) -> Depar
     """End this person's access and write the receipt."""
     viewer = viewer_of(request)
     with transaction.atomic():
-        person = User.objects.select_for_update().get(pk=person.pk)
+        person = lock_with_viewer(request, person)
         departure = Departure(
             organization=cast(Organization, person.organization),  # the page lets nobody without one in
             person=person,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, cast
 
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
@@ -70,6 +71,19 @@ def may_enter(person: Any) -> bool:
 
 def may_change(person: Any) -> bool:
     return may_enter(person) and (person.is_superuser or person.role == OrganizationRole.IT)
+
+
+def lock_with_viewer(request: HttpRequest, person: User) -> User:
+    """The person as they are now, locked together with whoever changes them, until the transaction ends.
+
+    Of two of IT who end each other at the same moment only the first does: a company keeps somebody of IT. Raises
+    PermissionDenied for a viewer who has lost the right to it meanwhile.
+    """
+    pair = User.objects.select_for_update().filter(pk__in={viewer_of(request).pk, person.pk})
+    rows = {row.pk: row for row in pair.order_by("pk")}
+    if not may_change(rows[viewer_of(request).pk]):
+        raise PermissionDenied
+    return rows[person.pk]
 
 
 def may_change_catalogue(person: Any) -> bool:

@@ -34,7 +34,7 @@ from chatgrid.console.invitations import invite
 from chatgrid.console.leaving import keys_in_sight, leave_now, running_calls
 from chatgrid.console.precedence import limits_of
 from chatgrid.console.recording import record_act, record_difference, snapshot, stored
-from chatgrid.console.scope import may_change, viewer_of
+from chatgrid.console.scope import lock_with_viewer, may_change, viewer_of
 from chatgrid.console.sessions import end_sessions, sessions_of
 from chatgrid.console.site import site
 from departments.models import Membership
@@ -180,6 +180,7 @@ class PersonAdmin(ConsoleAdmin):
 
 def change_person(request: HttpRequest, person: User) -> None:
     """Save a person who was changed; somebody who may not sign in any more has no session left."""
+    lock_with_viewer(request, person)
     before = stored(person)
     confirm_change(request, person, before)
     person.save()

@@ -221,8 +221,12 @@ def _values(row: Row, problems: list[str]) -> dict[str, Any]:
 def _change(context: Context, limit: Limit, present: Limit | None) -> Change | None:
     if all(getattr(limit, name) is None for name in FIELDS):
         return _removal(present) if present else None
-    # a department of the same file is not in the database yet
-    limit.full_clean(exclude={"department"} if limit.department and limit.department._state.adding else None)
+    if limit.model:
+        # a department of the same file is not in the database yet
+        limit.full_clean(exclude={"department"} if limit.department and limit.department._state.adding else None)
+    else:
+        # whose it is was looked up for all rows at once: asking the database again for each costs minutes
+        limit.full_clean(exclude={"organization", *SCOPE}, validate_unique=False, validate_constraints=False)
     return changed(limit, describe(limit), snapshot(present) if present else None)
 
 

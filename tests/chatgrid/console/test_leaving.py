@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from collections.abc import Callable
 
+import psycopg
+import pytest
 from django.core import mail
 from django.test import AsyncClient
 from django.urls import reverse
@@ -158,3 +162,36 @@ async def test_nobody_makes_themselves_or_another_company_s_people_leave(
     receipt = reverse("admin:console_departure_change", args=[departure_of(company.bob).pk])
     assert (await (await signed_in(other_company.ivan)).get(receipt)).status_code == 404
     assert (await (await signed_in(company.ada)).get(receipt)).status_code == 200
+
+
+BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+
+
+def leaves(person: User) -> tuple[str, dict[str, str]]:
+    return leave(person), REASON
+
+
+def closed(person: User) -> tuple[str, dict[str, str]]:
+    chosen = {"action": "close", "_selected_action": str(person.pk)}
+    return reverse("admin:accounts_user_changelist"), chosen | REASON
+
+
+@pytest.mark.parametrize("act", [leaves, closed])
+async def test_of_two_of_it_who_end_each_other_at_once_one_stays(
+    company: Company, act: Callable[[User], tuple[str, dict[str, str]]]
+) -> None:
+    """Ivan's act is not committed yet when Alice asks for hers."""
+    await User.objects.filter(pk=company.alice.pk).aupdate(role="it")
+    alice = await freshly_signed_in(company.alice)
+    url = os.environ["CHATGRID_DATABASE_URL"]
+    async with await psycopg.AsyncConnection.connect(url) as ivans:
+        close = f"UPDATE {User._meta.db_table} SET is_active = false WHERE id = %s"
+        await ivans.execute(close.encode(), [company.alice.pk])
+        address, form = act(company.ivan)
+        hers = asyncio.ensure_future(alice.post(address, form))
+        while not hers.done() and (await (await ivans.execute(BLOCKED)).fetchone()) == (0,):
+            await asyncio.sleep(0.01)
+        await ivans.commit()
+    assert (await asyncio.wait_for(hers, 60)).status_code == 403
+    assert User.objects.get(pk=company.ivan.pk).is_active
+    assert not Departure.objects.filter(person=company.ivan).exists()

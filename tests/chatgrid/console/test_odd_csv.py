@@ -6,8 +6,10 @@ import re
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
+from django.test.utils import CaptureQueriesContext
 
+from chatgrid.accounts.models import User
 from chatgrid.console.wanted.changes import ChangedMeanwhile, Refused, apply_changes
 from chatgrid.console.wanted.limits import Context, plan_limits, read_csv, write_csv
 from departments.limits.models import Limit
@@ -115,6 +117,21 @@ def test_a_person_is_one_person_however_their_address_is_written(company: Compan
     with pytest.raises(Refused, match=r"row 3: .* is in row 2 already"):
         planned(company, f"person,tokens_per_day\n{company.bob.email},1\n{loud},2\n")
     assert planned(company, f"person,tokens_per_day\n{loud},1\n") == [(company.bob.email, "add")]
+
+
+def test_a_plan_of_many_rows_asks_the_database_no_more_often_than_one_of_few(company: Company) -> None:
+    queries = []
+    for number in (2, 40):
+        people = [
+            User(organization=company.organization, email=f"p{n}-{number}@{company.organization.slug}.example")
+            for n in range(number)
+        ]
+        User.objects.bulk_create(people)
+        text = "person,tokens_per_day\n" + "".join(f"{person.email},5\n" for person in people)
+        with CaptureQueriesContext(connection) as captured:
+            assert len(planned(company, text)) == number
+        queries.append(len(captured))
+    assert queries[0] == queries[1]
 
 
 def test_a_person_has_no_default_for_each_person_in_no_way_in(company: Company) -> None:
