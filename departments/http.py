@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from functools import wraps
@@ -18,6 +19,9 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+
+# some proxies write the port along; it is another one with every connection
+_WITH_PORT = re.compile(r"(?:(\d{1,3}(?:\.\d{1,3}){3})|\[([0-9A-Fa-f:.]{2,45})\])(?::\d{1,5})?")
 
 AnyView = TypeVar("AnyView", bound=Callable[..., HttpResponseBase | Awaitable[HttpResponseBase]])
 
@@ -79,11 +83,13 @@ def client_address(request: HttpRequest) -> str:
     """The address of the browser: the entry our own proxies wrote, never one that the browser could have sent.
 
     With `TRUSTED_PROXIES` = n the n-th entry from the right of X-Forwarded-For is the one our outermost proxy saw.
+    A port that it wrote along is left out.
     """
     trusted = settings.TRUSTED_PROXIES
     forwarded = [entry.strip() for entry in request.headers.get("X-Forwarded-For", "").split(",") if entry.strip()]
     if trusted and len(forwarded) >= trusted:
-        return forwarded[-trusted]
+        found = _WITH_PORT.fullmatch(forwarded[-trusted])
+        return found[1] or found[2] if found else forwarded[-trusted]
     return str(request.META.get("REMOTE_ADDR") or "")
 
 

@@ -11,6 +11,8 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core.context import request_context
 from django.http import HttpRequest, HttpResponse
 
+from departments.http import client_address
+
 logger = logging.getLogger(__name__)
 
 LETTERS = "letters_after_the_answer"
@@ -21,6 +23,10 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """Whom the library's limits count: the browser, as everywhere here, and never all of them as one proxy."""
+        return client_address(request) or "unknown"
 
     def send_password_reset_mail(self, user: Any, email: str, context: dict[str, Any]) -> None:
         """Once the answer is out (`mails_later`): the time that a mail server takes would tell who has an account."""

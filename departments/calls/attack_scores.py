@@ -120,7 +120,9 @@ def budgets() -> Score:
     """L9: departments for which a daily budget holds, their own or their organization's."""
     limited = Limit.objects.exclude(tokens_per_day=None, person_tokens_per_day=None)
     organizations = set(limited.filter(department=None, person=None).values_list("organization_id", flat=True))
-    departments_limited = set(limited.exclude(department=None).values_list("department_id", flat=True))
+    departments_limited = set(
+        limited.filter(person=None).exclude(department=None).values_list("department_id", flat=True)
+    )
     active = list(Department.objects.filter(is_active=True).values_list("pk", "organization_id"))
     held = sum(pk in departments_limited or organization in organizations for pk, organization in active)
     return Score("L9", "departments with a daily budget", held, len(active), must_hold=False)
@@ -156,6 +158,7 @@ DISGUISES: tuple[Callable[[str], str], ...] = (
     str,
     lambda secret: secret[::-1],
     lambda secret: secret.encode().hex(),
+    "\u00ad".join,
     *(lambda secret, before=before: base64.b64encode(b"q" * before + secret.encode()).decode() for before in range(3)),
 )
 

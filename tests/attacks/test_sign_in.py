@@ -46,12 +46,32 @@ MAY_BE_RANDOM = {
         (2, "198.51.100.1, 203.0.113.9, 192.0.2.1", "203.0.113.9"),
         (2, "203.0.113.9", "127.0.0.1"),
         (1, "", "127.0.0.1"),
+        (1, "203.0.113.9:4711", "203.0.113.9"),
+        (1, "[2001:db8::7]:4711", "2001:db8::7"),
+        (1, "2001:db8::7", "2001:db8::7"),
     ],
 )
 def test_r12_an_address_is_what_our_own_proxies_saw(trusted: int, forwarded: str, seen: str) -> None:
     request = RequestFactory().get("/", headers={"X-Forwarded-For": forwarded} if forwarded else {})
     with override_settings(TRUSTED_PROXIES=trusted):
         assert client_address(request) == seen
+
+
+async def test_r12_a_stranger_who_guesses_behind_our_proxy_locks_nobody_else_out(company: Company) -> None:
+    """The limits of the sign-in count browsers, not the proxy that all of them come through."""
+    cache.clear()
+
+    async def sign_in_from(address: str, login: str, password: str) -> int:
+        form = {"login": login, "password": password}
+        forwarded = {"X-Forwarded-For": f"192.0.2.77, {address}"}  # the first entry is what the browser claims
+        return (await AsyncClient().post(reverse("account_login"), form, headers=forwarded)).status_code
+
+    with override_settings(TRUSTED_PROXIES=1):
+        for number in range(12):
+            await sign_in_from("203.0.113.9", f"nobody-{number}@nowhere.example", "wrong")
+        assert await sign_in_from("203.0.113.9", company.bob.email, PASSWORD) == 200, "the guesser is stopped"
+        assert await sign_in_from("198.51.100.1", company.bob.email, PASSWORD) == 302
+    cache.clear()
 
 
 def test_r12_no_other_company_s_sign_in_can_take_over_an_account() -> None:
