@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db.models import BooleanField, CharField, Field, IntegerField, JSONField, Model, TextField
 
 from departments.keys.patterns import contains_key
@@ -20,6 +21,7 @@ YES_OR_NO = "must be true or false."
 NUMBER = "must be a whole number."
 TEXT = "must be text: put it in quotes."
 TEXTS = "must be a list of texts, each in quotes."
+ADDRESSES = "must be a list of e-mail addresses."
 PERCENTS = "must be a list of whole numbers from 1 to 100."
 CHARACTER = "holds a character that cannot be kept."
 KEY = "holds something that looks like a key: take it out, and have the key exchanged."
@@ -72,6 +74,8 @@ def _problem_of_list(field: Field[Any, Any], value: Any) -> str:
         return "" if fits else PERCENTS
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         return TEXTS
+    if field.name == "alert_recipients" and not all(map(_is_address, value)):
+        return ADDRESSES
     return next(filter(None, map(_problem_of_text, value)), "")
 
 
@@ -79,6 +83,14 @@ def _problem_of_text(text: str) -> str:
     if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
         return CHARACTER
     return KEY if contains_key(text) else ""
+
+
+def _is_address(text: str) -> bool:
+    try:
+        validate_email(text)
+    except ValidationError:
+        return False
+    return True
 
 
 def _is_number(value: Any) -> bool:

@@ -7,7 +7,8 @@ Rules:
 - A caller with a higher epoch than the entry's drops the entry (a rotation was announced); `forget` drops it too (the
   provider answered 401). A read that began before does not bring the old value back.
 - While the vault is unavailable an entry serves on until 15 minutes after it was read, never after it was dropped. The
-  vault is then asked again every few seconds, not on every call.
+  vault is then asked again every few seconds, not on every call. Where there is such an entry no call waits long for a
+  vault that hangs: the read goes on without it. A vault that refuses (rights) is believed at once.
 - Values live in memory only, and no longer than those 15 minutes after the last read of any secret.
 """
 
@@ -26,6 +27,7 @@ from departments.keys.vaults.base import SecretMissing, Vault, VaultUnavailable,
 FRESH_SECONDS = 60.0
 STALE_SECONDS = 15 * 60.0
 RETRY_SECONDS = 5.0
+PATIENCE_SECONDS = 2.0  # a manager answers in milliseconds; its library gives up after many seconds only
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +56,17 @@ class SecretCache:
     go back.
     """
 
-    def __init__(self, vault: Vault, on_read: OnRead, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        on_read: OnRead,
+        clock: Callable[[], float] = time.monotonic,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
         self._vault = vault
         self._on_read = on_read
         self._clock = clock
+        self._patience = patience
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry] = {}
         self._forgotten: dict[str, int] = {}
@@ -69,8 +78,16 @@ class SecretCache:
         entry = self._fresh(name, epoch)
         if entry is not None:
             return entry.version
+        ticket = self._ticket(name, epoch)
+        flight = self._flight(ticket)
+        if self._bridge(ticket) is not None:
+            await asyncio.wait({flight}, timeout=self._patience)
+            bridging = None if flight.done() else self._put_off(ticket)
+            if bridging is not None:
+                logger.warning("%s: the secret manager takes long. The value that was read before serves on.", name)
+                return bridging.version
         # Shielded: others wait for the same read, and one closed tab must not end it for them.
-        return await asyncio.shield(self._flight(self._ticket(name, epoch)))
+        return await asyncio.shield(flight)
 
     def forget(self, name: str) -> None:
         """Drop the value, and the result of every read under way. For a key the provider has refused."""
@@ -124,16 +141,26 @@ class SecretCache:
             self._entries[ticket.name] = _Entry(version, ticket.epoch, now, now + FRESH_SECONDS)
 
     def _stale(self, ticket: _Ticket, error: VaultUnavailable) -> Version:
-        now = self._clock()
-        with self._lock:
-            entry = self._entries.get(ticket.name)
-            if entry is None or entry.epoch < ticket.epoch or not _is_servable(entry, now):
-                raise error
-            self._entries[ticket.name] = replace(
-                entry, fresh_until=min(now + RETRY_SECONDS, entry.read_at + STALE_SECONDS)
-            )
-        logger.warning("%s The value read %.0f s ago serves on.", error, now - entry.read_at)
+        entry = self._put_off(ticket)
+        if entry is None:
+            raise error
+        logger.warning("%s The value read %.0f s ago serves on.", error, self._clock() - entry.read_at)
         return entry.version
+
+    def _bridge(self, ticket: _Ticket) -> _Entry | None:
+        """What may be served while the vault is away."""
+        entry = self._entries.get(ticket.name)
+        is_servable = entry is not None and entry.epoch >= ticket.epoch and _is_servable(entry, self._clock())
+        return entry if is_servable else None
+
+    def _put_off(self, ticket: _Ticket) -> _Entry | None:
+        """The entry that bridges, if there is one; the vault is asked again in a few seconds."""
+        with self._lock:
+            entry = self._bridge(ticket)
+            if entry is not None:
+                until = min(self._clock() + RETRY_SECONDS, entry.read_at + STALE_SECONDS)
+                self._entries[ticket.name] = replace(entry, fresh_until=max(until, entry.fresh_until))
+        return entry
 
     def _drop(self, name: str, entry: _Entry) -> None:
         with self._lock:

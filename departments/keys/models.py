@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import uuid
 
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
+
+# two weeks before its end a key is exchanged; OpenAI makes none for longer than a year
+SHORTEST_LIFE, LONGEST_LIFE = 15, 365
+KEY_DAYS = f"A key lives {SHORTEST_LIFE} to {LONGEST_LIFE} days."
 
 
 class KeyReference(models.Model):
@@ -128,7 +133,10 @@ class ProviderProject(models.Model):
         "what OpenAI keeps", max_length=64, choices=Retention.choices, default=Retention.ORGANIZATION_DEFAULT
     )
     key_days = models.PositiveIntegerField(
-        "days until a key ends", default=104, help_text="Days until a new key ends by itself."
+        "days until a key ends",
+        default=104,
+        validators=[MinValueValidator(SHORTEST_LIFE, KEY_DAYS), MaxValueValidator(LONGEST_LIFE, KEY_DAYS)],
+        help_text="Days until a new key ends by itself.",
     )
     key_scopes = models.JSONField(
         "what a key may do", default=list, blank=True, help_text="Empty: all that the project may do."

@@ -87,7 +87,7 @@ def wanted_alerts(row: ProviderProject) -> list[Alert]:
     """Cents and recipients. Without a limit, a share of it means nothing."""
     if row.monthly_cents is None or not row.alert_recipients:
         return []
-    recipients = tuple(sorted(row.alert_recipients))
+    recipients = tuple(sorted(set(row.alert_recipients)))
     return sorted({(row.monthly_cents * percent // 100, recipients) for percent in row.alert_percents})
 
 

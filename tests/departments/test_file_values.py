@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 
 from departments import file_values
 from departments.file_values import set_values
-from departments.keys.models import ProviderProject
+from departments.keys.models import KEY_DAYS, ProviderProject
 from departments.models import Department
 from tests.company import Company, make_key
 
@@ -22,6 +22,7 @@ from tests.company import Company, make_key
         ("monthly_cents", ".inf", file_values.NUMBER),
         ("monthly_cents", "''", file_values.NUMBER),
         ("key_days", "null", file_values.NOTHING),
+        ("alert_recipients", "[nobody]", file_values.ADDRESSES),
         ("alert_percents", "yes", file_values.PERCENTS),
         ("alert_percents", "[50, yes]", file_values.PERCENTS),
         ("alert_percents", "[0]", file_values.PERCENTS),
@@ -36,6 +37,13 @@ def test_a_project_takes_no_value_of_another_kind(field: str, written: str, said
     with pytest.raises(ValidationError) as refused:
         set_values(ProviderProject(), {field: yaml.safe_load(written)})
     assert refused.value.message_dict == {field: [said]}
+
+
+@pytest.mark.parametrize("days", [0, 14, 366])
+def test_a_key_lives_as_long_as_openai_makes_one_and_longer_than_two_weeks(days: int) -> None:
+    with pytest.raises(ValidationError) as refused:
+        set_values(ProviderProject(), {"key_days": days})
+    assert refused.value.message_dict["key_days"] == [KEY_DAYS]
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,14 @@ async def test_it_sets_bounds_and_the_record_says_which(company: Company, row: P
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("alert_percents", "50, 300"), ("alert_recipients", "nobody"), ("monthly_cents", "-1")]
+    ("field", "value"),
+    [
+        ("alert_percents", "50, 300"),
+        ("alert_recipients", "nobody"),
+        ("monthly_cents", "-1"),
+        ("key_days", "0"),
+        ("key_days", "366"),
+    ],
 )
 async def test_a_bound_that_makes_no_sense_is_refused(
     company: Company, row: ProviderProject, field: str, value: str

@@ -173,6 +173,6 @@ REPEATED = [
 
 @pytest.mark.parametrize("unit", REPEATED)
 def test_no_text_takes_long(unit: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()  # of this thread alone: a busy machine makes nobody quadratic
     redact(unit * (100_000 // len(unit)))
-    assert time.perf_counter() - started < 1.0
+    assert time.thread_time() - started < 1.0

@@ -33,9 +33,9 @@ def test_it_counts_a_long_text_in_slices_with_hardly_a_difference() -> None:
 
 def test_it_counts_a_million_equal_letters_in_no_time() -> None:
     count_tokens("")
-    started = time.perf_counter()
+    started = time.thread_time()  # of this thread alone, however busy the machine is
     count_tokens("a" * 1_000_000)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 def test_it_names_the_encodings_it_knows_when_asked_for_another() -> None:

@@ -171,6 +171,23 @@ def test_an_unavailable_vault_is_bridged_for_fifteen_minutes(
         get()
 
 
+async def test_a_vault_that_hangs_holds_nobody_up_who_was_served_before(vault: SlowVault, reports: Reports) -> None:
+    clock = Clock()
+    cache = SecretCache(vault, reports.record, clock, patience=0.01)
+    first = await cache.get(NAME, 1)
+    vault.rotate(NAME, "second")
+    door = vault.shut_new_door()
+    clock.now += 61
+    answers = await asyncio.gather(*(cache.get(NAME, 1) for _ in range(5)))
+    assert [answer.value for answer in answers] == [first.value] * 5
+    assert len(vault.reads) == 2, "one read, for which nobody waits any more"
+    unbridged = asyncio.create_task(cache.get(NAME, 2))
+    await asyncio.sleep(0.05)
+    assert not unbridged.done(), "what was announced as changed is never bridged"
+    door.set()
+    assert (await unbridged).value == Secret("second")
+
+
 def test_while_bridging_the_vault_is_asked_every_few_seconds_only(get, vault: SlowVault, clock: Clock) -> None:
     get()
     vault.is_down = True
