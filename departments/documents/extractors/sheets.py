@@ -11,7 +11,9 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any
+from zipfile import ZipFile
 
+from departments.documents.extractors.draft import too_large
 from departments.documents.extractors.tables import LONGEST_LABEL
 
 PIECE = 1 << 20
@@ -20,19 +22,36 @@ MOST_SPANS = 10_000
 LONGEST_SPAN = 10_000  # rows
 SPAN = re.compile(rb'<(?:\w{1,20}:)?mergeCell\s[^>]{0,40}ref="([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})"')
 WITHOUT_RESULT = re.compile(rb"</(?:\w{1,20}:)?f>\s{0,20}(?:<v\s?/>|<v></v>)?\s{0,20}</(?:\w{1,20}:)?c>")
+# a program that writes a formula without computing it saves 0 for its result, and asks for it to be computed on opening
+TO_COMPUTE = re.compile(rb'<(?:\w{1,20}:)?calcPr\s[^>]{0,400}fullCalcOnLoad="(?:1|true)"')
+NOT_COMPUTED = re.compile(
+    rb'<(?:\w{1,20}:)?c\sr="([A-Z]{1,3})(\d{1,7})"[^>]{0,80}>\s{0,20}<(?:\w{1,20}:)?f(?:\s[^>]{0,200})?>[^<]{0,3000}'
+    rb"</(?:\w{1,20}:)?f>\s{0,20}<(?:\w{1,20}:)?v>0</"
+)
+MOST_NOT_COMPUTED = 200_000
 CODE = re.compile(r"(?=.{0,40}0.{0,40}0)[0\-/ ()]{2,40}")  # how a number is shown that is a code: 00000, 000-00-0000
 CURRENCIES = re.compile(r"\[\$([^\]\-]{1,6})[^\]]{0,12}\]|([€$£¥])|\"\s{0,3}([A-Z]{3})\s{0,3}\"")
 
 
 @dataclass(frozen=True)
 class SheetFacts:
-    """`spans` holds, by column from 0, the first and last row (from 1) of cells that span rows."""
+    """`spans` holds, by column from 0, the first and last row (from 1) of cells that span rows.
+
+    `without_result` counts formulas, `not_computed` are those of them whose cells hold a 0 that nobody computed: their
+    row (from 1) and column.
+    """
 
     spans: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     without_result: int = 0
+    not_computed: frozenset[tuple[int, int]] = frozenset()
 
     def filled(self, rows: Iterable[list[str]]) -> Iterator[list[str]]:
-        """The same rows, in which a cell that spans several stands in each of them."""
+        """The same rows without what nobody computed, in which a cell that spans several stands in each of them."""
+        if self.not_computed:
+            rows = (
+                ["" if (number, column) in self.not_computed else text for column, text in enumerate(row)]
+                for number, row in enumerate(rows, start=1)
+            )
         if not self.spans:
             yield from rows
             return
@@ -52,23 +71,34 @@ class SheetFacts:
 def facts_of(sheet: Any) -> SheetFacts:
     """Of a sheet of a workbook that openpyxl has opened for reading only."""
     spans: dict[int, list[tuple[int, int]]] = {}
-    without_result = 0
+    without_result, not_computed = 0, set[tuple[int, int]]()
     # the archive and the name in it are openpyxl's own; tests hold on to them
-    with sheet.parent._archive.open(sheet._worksheet_path) as xml:
-        for match in _matches(xml):
+    archive = sheet.parent._archive
+    patterns = (SPAN, WITHOUT_RESULT, NOT_COMPUTED) if _is_to_compute(archive) else (SPAN, WITHOUT_RESULT)
+    with archive.open(sheet._worksheet_path) as xml:
+        for match in _matches(xml, patterns):
             if match.re is SPAN:
                 _add_span(spans, match)
-            else:
+            elif match.re is WITHOUT_RESULT:
                 without_result += 1
-    return SheetFacts(spans, without_result)
+            else:
+                not_computed.add((int(match[2]), _column(match[1])))
+                if len(not_computed) > MOST_NOT_COMPUTED:
+                    raise too_large("formulas without a saved result", MOST_NOT_COMPUTED)
+    return SheetFacts(spans, without_result + len(not_computed), frozenset(not_computed))
 
 
-def _matches(xml: IO[bytes]) -> Iterator[re.Match[bytes]]:
-    """Of both patterns, each once, also where two pieces meet."""
+def _is_to_compute(archive: ZipFile) -> bool:
+    book = next((name for name in archive.namelist() if name.endswith("xl/workbook.xml")), None)
+    return book is not None and TO_COMPUTE.search(archive.read(book)) is not None
+
+
+def _matches(xml: IO[bytes], patterns: Iterable[re.Pattern[bytes]]) -> Iterator[re.Match[bytes]]:
+    """Of all patterns, each once, also where two pieces meet."""
     before = b""
     while piece := xml.read(PIECE):
         text = before + piece
-        for pattern in (SPAN, WITHOUT_RESULT):
+        for pattern in patterns:
             yield from (match for match in pattern.finditer(text) if match.end() > len(before))
         before = text[-OVERLAP:]
 

@@ -13,6 +13,7 @@ import docx
 import openpyxl
 import pptx
 import pytest
+import xlsxwriter
 from docx.oxml import parse_xml
 from docx.oxml.ns import nsdecls
 from openpyxl.chart import BarChart, Reference
@@ -170,6 +171,24 @@ def test_a_formula_with_its_result_is_its_result() -> None:
     found = extracted(content, "plan.xlsx")
     assert found.warnings == []
     assert "20" in found.blocks[0].text
+
+
+def test_a_result_that_nobody_computed_is_not_read_as_zero() -> None:
+    content = io.BytesIO()
+    book = xlsxwriter.Workbook(content)
+    sheet = book.add_worksheet("Plan")
+    sheet.write_row(0, 0, ["Item", "Days", "Share"])
+    sheet.write_row(1, 0, ["Leave", 20, 0])
+    sheet.write(2, 0, "All")
+    sheet.write_formula(2, 1, "=SUM(B2:B2)")
+    sheet.write_formula(2, 2, "=C2+1", None, 1)
+    book.close()
+    found = extracted(content.getvalue(), "plan.xlsx")
+    assert [block.text for block in found.blocks] == ["Item: Leave; Days: 20; Share: 0", "Item: All; Share: 1"]
+    assert found.warnings[0].startswith("1 formulas in sheet Plan have no saved result")
+    # a program that computed it, and does not ask for that to be done again, is believed
+    believed = rezip(content.getvalue(), {"xl/workbook.xml": lambda xml: xml.replace(b' fullCalcOnLoad="1"', b"")})
+    assert extracted(believed, "plan.xlsx").blocks[1].text == "Item: All; Days: 0; Share: 1"
 
 
 def test_a_workbook_with_a_sheet_that_is_a_chart_is_read() -> None:
