@@ -61,6 +61,9 @@ FORGET = "DELETE FROM source_file WHERE source_id = %s AND path = ANY(%s)"
 
 VANISHED = "{count} of {known} files are gone from the place. Nothing was deleted: look whether that is meant."
 GOES_ON = "There is more to do; it goes on in a moment."
+BROKE_OFF = (
+    "It broke off unexpectedly, and is tried again at the next look. If it stays so, tell IT: the log has the reason."
+)
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,9 @@ async def synchronise(source_id: UUID) -> SourceRun | None:
         goes_on = await _synchronise(source, run)
     except (PlaceDown, StoreDown) as down:
         run.sentence = down.sentence if isinstance(down, StoreDown) else str(down)
+    except Exception:
+        run.sentence = BROKE_OFF  # for the department's page; the operator sees the trace
+        raise
     finally:
         await sync_to_async(_give_back)(source, run, goes_on)
     if run.added or run.changed or run.deleted:

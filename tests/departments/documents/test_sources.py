@@ -279,6 +279,19 @@ async def test_a_file_that_is_not_taken_is_told_and_keeps_no_other_waiting(
     assert {problem["path"] for problem in done.problems} == {"empty.md", "large.md"}
 
 
+async def test_a_run_that_breaks_off_says_so_and_the_source_is_free_again(
+    hr: Department, share: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = source_of(hr)
+    (share / "policies" / "leave.md").write_text(LEAVE)
+    with monkeypatch.context() as broken:
+        broken.setattr("departments.documents.sources.accept_upload", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await synchronise(source.pk)
+    assert "broke off" in (await SourceRun.objects.aget(source=source)).sentence
+    assert numbers(await look(source)) == (1, 0, 0, 0)
+
+
 async def test_one_run_at_a_time_and_a_paused_one_not_at_all(hr: Department, share: Path) -> None:
     source = source_of(hr)
     assert source.pk in due_sources()
