@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from functools import cache as cached
 from typing import Any
 
+import httpcore2
 import pytest
 import uvicorn
 from django.conf import settings
 from django.core.cache import cache
 from django.core.management import call_command
 from redis import Redis
+from servestatic.middleware import ServeStaticMiddleware
 from xdist.scheduler import LoadFileScheduling
 
 from chatgrid.dev.openai_simulator.app import make_app
@@ -39,6 +42,26 @@ class OneSiteEach(LoadFileScheduling):
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneSiteEach:
     return OneSiteEach(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def read_once() -> Iterator[None]:
+    """What stays as it is during a run is read once, not by every browser (static files) and HTTP client (authorities).
+
+    Each of them would need 20 ms for it, and there are thousands in a run.
+    """
+    found, read = {}, ServeStaticMiddleware.add_files_from_finders
+
+    def add_files(middleware: ServeStaticMiddleware) -> None:
+        if not found:
+            read(middleware)
+            found.update(middleware.files)
+        middleware.files.update(found)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ServeStaticMiddleware, "add_files_from_finders", add_files)
+        patch.setattr(httpcore2, "default_ssl_context", cached(httpcore2.default_ssl_context))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,11 +6,10 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx2
-
 from departments.keys.admin_api import AdminApi, store_admin_key
 from departments.keys.secret import Secret
 from departments.models import Organization
+from tests.provider import ORDERS
 
 MODEL = "gpt-6-luna"
 
@@ -63,24 +62,24 @@ class OpenAICompany:
     def asks(self, key: Secret, model: str = MODEL) -> int:
         """The status of one small chat with this key."""
         body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_completion_tokens": 40}
-        return httpx2.post(f"{self.base_url}/chat/completions", json=body, headers=_bearer(key)).status_code
+        return ORDERS.post(f"{self.base_url}/chat/completions", json=body, headers=_bearer(key)).status_code
 
     def refusal(self, key: Secret, model: str = MODEL) -> dict[str, Any]:
         """The error of one small chat that must not succeed."""
         body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_completion_tokens": 40}
-        answer: dict[str, Any] = httpx2.post(
+        answer: dict[str, Any] = ORDERS.post(
             f"{self.base_url}/chat/completions", json=body, headers=_bearer(key)
         ).json()
         return answer["error"] | {"request": "refused"}
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
         """What the Admin API says of a path below /organization, as the plain JSON."""
-        response = httpx2.get(f"{self.base_url}/organization/{path}", params=query, headers=_bearer(self.admin_key))
+        response = ORDERS.get(f"{self.base_url}/organization/{path}", params=query, headers=_bearer(self.admin_key))
         answer: dict[str, Any] = response.raise_for_status().json()
         return answer
 
     def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        response = httpx2.post(f"{self.base_url}/organization/{path}", json=body, headers=_bearer(self.admin_key))
+        response = ORDERS.post(f"{self.base_url}/organization/{path}", json=body, headers=_bearer(self.admin_key))
         answer: dict[str, Any] = response.raise_for_status().json()
         return answer
 
@@ -88,7 +87,7 @@ class OpenAICompany:
         self._tell("POST", "usage", line)
 
     def _tell(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        response = httpx2.request(method, f"{self.address}/__simulator/admin/{path}", json=body)
+        response = ORDERS.request(method, f"{self.address}/__simulator/admin/{path}", json=body)
         answer: dict[str, Any] = response.raise_for_status().json()
         return answer
 
