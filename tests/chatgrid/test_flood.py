@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -11,6 +13,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.test import AsyncClient, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django_ratelimit import core
 
 from audit.events import Event
 from audit.models import AuditEvent
@@ -26,6 +29,9 @@ def small_rates(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(flood, "RATES", dict.fromkeys(flood.RATES, "3/m"))
     monkeypatch.setattr(flood, "_away_until", [float("-inf")])
     monkeypatch.setattr(flood, "_clients", type(flood._clients)())
+    # a window that ends in the middle of a test would count anew
+    now = time.time()
+    monkeypatch.setattr(core, "time", SimpleNamespace(time=lambda: now))
     with override_settings(RATELIMIT_ENABLE=True):
         yield
 

@@ -117,7 +117,7 @@ async def test_no_call_is_made_while_the_database_is_away(
         began = time.monotonic()
         with pytest.raises(CallFailed) as failed:
             await whole(question)
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 30
     assert failed.value.sentence == sentences.RECORD_DOWN
     assert requests_of(provider, key) == []
     assert_told(caplog, key, "the record cannot be written")
@@ -180,7 +180,7 @@ async def test_a_lock_on_the_ledger_does_not_hang_the_person(
         began = time.monotonic()
         with pytest.raises(CallFailed) as failed:
             await whole(question)
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 30
     assert failed.value.sentence == sentences.RECORD_DOWN
     assert requests_of(provider, key) == []
 

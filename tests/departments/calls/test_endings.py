@@ -15,7 +15,7 @@ from audit.database import connection
 from audit.events import Event, Outcome
 from audit.models import AuditEvent
 from chatgrid.dev.services.ports import pick
-from departments.calls import run, sentences
+from departments.calls import provider_errors, run, sentences
 from departments.calls.caller import CallEndedEarly, CallFailed
 from departments.calls.run import PassageData, Turn, answering
 from departments.calls.tokens import count_tokens
@@ -112,7 +112,7 @@ async def test_a_wait_that_the_provider_asks_for_is_told_as_far_as_it_makes_sens
     with pytest.raises(CallFailed) as failed:
         await whole(ask(company))
     expected = {"60": 60, "1e400": 86_400}.get(retry_after)
-    assert failed.value.retry_after == (expected and pytest.approx(expected, abs=2))
+    assert failed.value.retry_after == (expected and pytest.approx(expected, abs=20))
 
 
 @pytest.mark.parametrize("kind", ["server_error", "overloaded", "rate_limited"])
@@ -155,12 +155,12 @@ async def test_a_provider_that_takes_the_question_and_says_nothing_may_charge_fo
 async def test_a_slow_provider_is_waited_for_and_the_lease_kept(
     company: Company, provider: Provider, quick_renewals: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budget, "LEASE_SECONDS", 1)
+    monkeypatch.setattr(budget, "LEASE_SECONDS", 2)
     key = give_key(company.hr)
-    provider.misbehave(key, "slow", first_byte_ms=1500, between_ms=1)
+    provider.misbehave(key, "slow", first_byte_ms=2500, between_ms=1)
     assert await whole(ask(company))
     event = assert_ended(company, Outcome.ANSWERED, "")
-    assert event.first_token_ms >= 1500
+    assert event.first_token_ms >= 2500
 
 
 async def test_a_prompt_that_is_too_long_after_all_is_sent_with_less_history(
@@ -302,7 +302,7 @@ async def test_an_answer_that_breaks_off_keeps_what_came_and_is_booked_as_an_est
     assert_told(caplog, key, reason)
 
 
-@override_settings(SILENCE_SECONDS=0.2)
+@override_settings(SILENCE_SECONDS=1)
 async def test_a_model_that_falls_silent_ends_the_answer(
     company: Company, provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -377,16 +377,16 @@ def _without_cap(*arguments: Any) -> dict[str, Any]:
     return {**chat_body(*arguments), "max_completion_tokens": 50_000}
 
 
-@override_settings(ANSWER_SECONDS=0.3)
+@override_settings(ANSWER_SECONDS=1)
 async def test_no_answer_takes_longer_than_allowed(company: Company, provider: Provider) -> None:
     key = give_key(company.hr)
-    provider.misbehave(key, "long", tokens_per_second=50)
+    provider.misbehave(key, "long", tokens_per_second=50)  # would be done after 30 s
     text, answer = await made(ask(company))
     assert text
     assert answer.ending is not None
     assert answer.ending.sentence == sentences.TIME_UP
     event = assert_ended(company, Outcome.CUT, "time_up", **NO_USAGE_KNOWN)
-    assert 300 <= event.total_ms < 1500
+    assert 1000 <= event.total_ms < 15_000
     assert await disconnected(provider, key)
 
 
@@ -414,22 +414,23 @@ async def test_a_stop_does_not_wait_for_a_provider_that_says_nothing(company: Co
     call = asyncio.create_task(made(question))
     await until(lambda: requests_of(provider, key))
     await run.stop(question.call_id)
-    text, _ = await asyncio.wait_for(call, timeout=2)
+    text, _ = await asyncio.wait_for(call, timeout=30)
     assert text == ""
     assert_ended(company, Outcome.STOPPED, "", **NO_USAGE_KNOWN)
     assert await disconnected(provider, key)
 
 
 async def test_a_stop_does_not_wait_for_the_next_attempt(
-    company: Company, provider: Provider, caplog: pytest.LogCaptureFixture
+    company: Company, provider: Provider, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(provider_errors, "LONGEST_WAIT", 60.0)
     key = give_key(company.hr)
-    provider.misbehave(key, "overloaded", retry_after=3)
+    provider.misbehave(key, "overloaded", retry_after=60)
     question = ask(company)
     call = asyncio.create_task(made(question))
     await until(lambda: "attempt 1" in caplog.text)
     await run.stop(question.call_id)
-    await asyncio.wait_for(call, timeout=1)
+    await asyncio.wait_for(call, timeout=30)
     assert_ended(company, Outcome.STOPPED, "", attempts=1, **NOTHING_USED)
 
 

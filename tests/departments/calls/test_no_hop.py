@@ -14,7 +14,7 @@ from audit import database
 from departments.calls.run import Ask, answering, running
 from departments.keys import client
 from tests.company import Company, give_key
-from tests.departments.calls.calling import ask, whole
+from tests.departments.calls.calling import ask, until, whole
 from tests.provider import Provider
 
 STREAMS = 64
@@ -48,7 +48,7 @@ async def test_more_streams_than_threads_and_connections_run_at_once_without_eit
     await whole(ask(company))  # the key and the catalogue are read, which may take a thread once a minute
     provider.misbehave(key, "long", first_token_ms=1, tokens_per_second=20)
     hops = Hops(monkeypatch)
-    threads = threading.active_count()
+    threads, others = threading.active_count(), running()
     all_begun, enough = asyncio.Barrier(STREAMS + 1), asyncio.Event()
 
     async def stream(question: Ask) -> None:
@@ -60,12 +60,12 @@ async def test_more_streams_than_threads_and_connections_run_at_once_without_eit
     streams = [asyncio.create_task(stream(ask(company))) for _ in range(STREAMS)]
     async with asyncio.timeout(30):
         await all_begun.wait()
-    assert running() == STREAMS
-    assert threading.active_count() == threads
-    pool = await database._pool()
-    figures = pool.get_stats()
-    assert figures["pool_available"] == figures["pool_size"], "no connection is held while the models write"
-    assert figures["pool_size"] <= settings.CONTROL_POOL_SIZE
+    assert STREAMS <= running() <= STREAMS + others
+    assert threading.active_count() <= threads
+    figures = (await database._pool()).get_stats
+    # one may still be made, or renew a lease; if the answers held them, there would be no such moment
+    await until(lambda: figures()["pool_available"] == figures()["pool_size"])
+    assert figures()["pool_size"] <= settings.CONTROL_POOL_SIZE
     enough.set()
     await asyncio.gather(*streams)
     assert hops.seen == []

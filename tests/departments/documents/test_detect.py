@@ -110,6 +110,6 @@ def test_it_knows_an_office_file_with_a_password() -> None:
 
 @pytest.mark.parametrize("beginning", [b"<!--" * 20_000, b" " * 64_000, b'{"' + b"\\" * 60_000, b"From: a\n" * 8_000])
 def test_it_decides_quickly_whatever_the_text(beginning: bytes) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     detect(beginning + b"x", "a.txt")
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 0.5

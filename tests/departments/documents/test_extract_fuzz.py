@@ -94,7 +94,7 @@ def test_a_damaged_file_gives_text_or_a_sentence_and_leaves_nothing(
             assert sum(len(block.text) for block in found.blocks) <= LIMITS.characters
         else:
             assert found.endswith(".")
-        assert time.monotonic() - started < LIMITS.seconds + 5
+        assert time.monotonic() - started < LIMITS.seconds + 20
         assert [each.name for each in Path(folder).iterdir()] == ["original"]
     for process_id in started_readers:
         with pytest.raises(ProcessLookupError):

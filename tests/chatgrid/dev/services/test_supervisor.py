@@ -38,7 +38,7 @@ class Machine:
 
 
 def wait_for(condition: object) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
