@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from django.core.cache import cache
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from chatgrid.dev.services.ports import pick
 from tests.company import PASSWORD, Company, give_key, give_store, make_company, make_key, set_limit
@@ -23,6 +23,13 @@ from tests.provider import Provider
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+# colours fade from one theme to the other; two frames, until the browser has begun to
+FADED = """async () => {
+  for (const _ of [1, 2]) await new Promise(requestAnimationFrame);
+  await Promise.all(document.getAnimations().map((each) => each.finished.catch(() => null)));
+}"""
+
+expect.set_options(timeout=30_000)  # milliseconds; a machine that does much else at once is no fault of a page
 
 
 def chromium() -> str:

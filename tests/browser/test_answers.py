@@ -44,7 +44,7 @@ def ask(page: Page, question: str) -> None:
     page.goto("/d/hr/")
     page.locator("#question").fill(question)
     page.keyboard.press("Enter")
-    expect(page.locator(".message-assistant:not(.writing)").last).to_be_visible(timeout=30_000)
+    expect(page.locator(".message-assistant:not(.writing)").last).to_be_visible()
 
 
 def test_a_citation_shows_its_passage_and_opens_it_and_what_is_not_confirmed_is_marked(
@@ -113,10 +113,10 @@ def test_a_department_admin_tests_the_search_and_embeds_everything_anew(
     page.get_by_label("Longest passage").fill("80")
     page.get_by_role("button", name="Prepare it").click()
     ready = page.get_by_role("heading", name="Ready to switch")
-    for _ in range(60):
+    for _ in range(240):
         if ready.is_visible():
             break
-        page.wait_for_timeout(1_000)
+        page.wait_for_timeout(250)
         page.reload()
     expect(ready).to_be_visible()
     accessible(page)

@@ -36,7 +36,7 @@ def test_no_text_in_any_place_runs_or_loads_anything(visitor: Visitor, poisoned:
         page.mouse.move(0, 0)
         page.wait_for_timeout(400)  # scrolling closes the card
         citation.focus()
-        page.locator("#citation-card").wait_for(timeout=5_000)
+        page.locator("#citation-card").wait_for()
         assert wrongs_here(visitor) == [], "the card over a citation"
 
 
@@ -78,7 +78,7 @@ def ask(page: Page, provider: Provider, key: Any, shape: Callable[[str], list[st
     provider.misbehave(key, "scripted", times=1, chunks=shape(answer))
     page.get_by_role("textbox").last.fill("What is there? <script>window.ran = 1</script>")
     page.keyboard.press("Enter")
-    expect(page.locator("article.message-assistant[data-state=complete]")).to_have_count(before + 1, timeout=20_000)
+    expect(page.locator("article.message-assistant[data-state=complete]")).to_have_count(before + 1)
 
 
 def test_a_secret_in_a_question_is_asked_about_before_it_is_sent(visitor: Visitor, office: Company) -> None:
@@ -91,7 +91,7 @@ def test_a_secret_in_a_question_is_asked_about_before_it_is_sent(visitor: Visito
     assert not Conversation.objects.filter(owner=office.alice).exists()
     expect(page.get_by_role("textbox").last).to_have_value("Is 4111 1111 1111 1111 a card of ours?")
     page.get_by_role("button", name="Send anyway").click()
-    expect(page.get_by_text("Answer complete")).to_be_attached(timeout=20_000)
+    expect(page.get_by_text("Answer complete")).to_be_attached()
     assert Conversation.objects.filter(owner=office.alice).exists()
 
 

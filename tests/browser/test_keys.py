@@ -14,7 +14,7 @@ from departments.keys.provisioning import apply
 from departments.keys.rotation import start
 from departments.keys.rotation_models import Rotation
 from departments.models import Organization
-from tests.browser.conftest import Visitor
+from tests.browser.conftest import FADED, Visitor
 from tests.company import PASSWORD, Company
 from tests.openai_admin import OpenAICompany
 from tests.provider import Provider
@@ -27,7 +27,7 @@ def look(page: Page, name: str) -> None:
         for width in (1280, 320):
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
             page.set_viewport_size({"width": width, "height": 900})
-            page.wait_for_timeout(250)  # colours fade from one theme to the other
+            page.evaluate(FADED)
             place = f"{name}, {scheme}, {width}"
             if SHOTS:
                 page.screenshot(path=Path(SHOTS) / f"{name}-{scheme}-{width}.png", full_page=True)

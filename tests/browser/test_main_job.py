@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from departments.keys.reader import current_vault, key_name
 from departments.keys.secret import Secret
-from tests.browser.conftest import Visitor, sign_in
+from tests.browser.conftest import FADED, Visitor, sign_in
 from tests.company import Company, give_key
 from tests.provider import Provider
 
@@ -22,11 +22,6 @@ POLICY = (
     "They have to be taken before the end of April; what is left then is lost without pay."
 )
 QUESTION = "How many unused days of leave may I carry into the next year?"
-# colours fade from one theme to the other; two frames, until the browser has begun to
-FADED = """async () => {
-  for (const _ of [1, 2]) await new Promise(requestAnimationFrame);
-  await Promise.all(document.getAnimations().map((each) => each.finished.catch(() => null)));
-}"""
 WIDTHS = {"desk": 1280, "phone": 320}
 
 
@@ -76,7 +71,7 @@ def test_the_main_job(visitor: Visitor, office: Company, provider: Provider, pol
     page.goto("/d/hr/")
     ask(page, QUESTION)
     answer = page.locator("article").last
-    expect(answer).to_contain_text("five unused days", timeout=20_000)
+    expect(answer).to_contain_text("five unused days")
     expect(page).to_have_url(re.compile(r"/c/[0-9a-f-]{36}/"))
     expect(page.get_by_text("Answer complete")).to_be_attached()
 
@@ -88,7 +83,7 @@ def test_the_main_job(visitor: Visitor, office: Company, provider: Provider, pol
     provider.misbehave(key, "long", tokens_per_second=20)
     ask(page, "Tell me everything about leave, please.")
     page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_text("Stopped").first).to_be_attached(timeout=10_000)
+    expect(page.get_by_text("Stopped").first).to_be_attached()
     provider.behave()
 
     page.locator("details.person summary").click()
@@ -115,7 +110,7 @@ def test_no_word_is_lost_to_a_long_paste_or_a_session_that_ended(visitor: Visito
     other_tab = page.context.new_page()
     sign_in(other_tab, office.bob.email)
     box.press("Enter")
-    expect(page.get_by_text("Answer complete")).to_be_attached(timeout=20_000)
+    expect(page.get_by_text("Answer complete")).to_be_attached()
     expect(box).to_have_value("")
 
 
@@ -151,7 +146,7 @@ def test_it_works_without_javascript(browser: object, site: object, office: Comp
     page.goto("/d/hr/documents/")
     page.set_input_files("input[type=file]", policy)
     page.get_by_role("button", name=re.compile("Upload")).click()
-    for _ in range(60):
+    for _ in range(120):
         if page.locator(".cell-state", has_text="Ready").count():
             break
         page.wait_for_timeout(500)
@@ -159,7 +154,7 @@ def test_it_works_without_javascript(browser: object, site: object, office: Comp
     page.goto("/d/hr/")
     page.get_by_role("textbox").last.fill(QUESTION)
     page.get_by_role("button", name="Send").click()
-    expect(page.locator("article").last).to_contain_text("five unused days", timeout=20_000)
+    expect(page.locator("article").last).to_contain_text("five unused days")
     context.close()
 
 
