@@ -38,7 +38,7 @@ def ask(request: PersonRequest, slug: str) -> HttpResponse:
         more.ask_for_more(request.person, department, reason, client_address(request))
     except grants.NotPossible as error:
         return _page(request, department, problem=str(error), reason=reason, status=400)
-    messages.success(request, "Your department admin has been told.")
+    messages.success(request, f"{more.who_decides(request.person, department)} has been told.")
     return redirect("chat:budget", slug)
 
 
@@ -96,6 +96,7 @@ def _page(
         "budgets": budgets_of(person, department) or [meter_of(person, organization, department)],
         "own": more.own_budget(person, department),
         "open_request": more.open_request(person, department),
+        "decides": more.who_decides(person, department),
         "own_grants": grants.current_grants(department, person),
         "can_grant": can_grant,
         "waiting": more.waiting_in(department, person) if can_grant else [],

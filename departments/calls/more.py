@@ -7,6 +7,7 @@ Rules:
 - A grant is added to the person's own ceiling of that kind, in that department, from now to its end. The ceilings of
   the department and of the company hold as before, so nobody can grant what their department does not have.
 - A grant cannot be for oneself: asking is there for everybody, admins included.
+- Where a department has no other admin, IT is told, so that no request waits for nobody.
 - Asked, granted and declined are events, written with the act or not at all.
 """
 
@@ -19,7 +20,9 @@ from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from audit.events import Event
@@ -31,12 +34,13 @@ from departments.http import Person
 from departments.limits.alerts import tell_people
 from departments.limits.grant_models import Grant, MoreAsked
 from departments.models import Department, Membership
-from departments.roles import DepartmentRole
+from departments.roles import DepartmentRole, OrganizationRole
 
 MOST_TIMES = 10  # an amount above so many times the ceiling is a slip of the finger
 # with or without a comma after each third digit; as many as the database holds
 TOKENS = re.compile(r"[0-9]{1,12}|[0-9]{1,3}(,[0-9]{3}){1,3}")
 DOLLARS = re.compile(r"([0-9]{1,12}|[0-9]{1,3}(,[0-9]{3}){1,3})(\.[0-9]{1,4})?")
+IT_CAN = "make somebody an admin of it, or raise the budget under Limits"
 ENDS = {"today": "Tonight", "week": "In seven days", "month": "At the end of the month"}
 
 
@@ -80,15 +84,20 @@ def ask_for_more(person: Person, department: Department, reason: str, address: s
             )
             details = {"measure": budget.measure, "period": budget.period, "reason": reason, "used": str(budget.used)}
             _record(Event.MORE_ASKED, department, person, asked, details | {"limit": str(budget.limit)}, address)
-            _tell_admins(department, person, reason)
+            _tell_who_decides(department, person, reason)
     except IntegrityError:
         raise NotPossible("You have asked already. Your department admin will see it.") from None
     return asked
 
 
+def who_decides(person: Person, department: Department) -> str:
+    """Who is told of this person's request: another admin of the department, or IT where there is none."""
+    return "Your department admin" if _other_admins(department, person.id).exists() else "IT"
+
+
 def waiting_in(department: Department, viewer: Person) -> list[Waiting]:
     """The open requests of a department, the oldest first."""
-    found = MoreAsked.objects.filter(department=department, state=MoreAsked.State.OPEN).select_related("person")
+    found = _of_members(department).filter(state=MoreAsked.State.OPEN).select_related("person")
     return [_waiting(asked, department, viewer) for asked in found.order_by("asked_at")]
 
 
@@ -132,6 +141,12 @@ def _waiting(asked: MoreAsked, department: Department, viewer: Person) -> Waitin
     return Waiting(asked, meter, suggested or 1, asked.person_id == viewer.id)
 
 
+def _of_members(department: Department) -> QuerySet[MoreAsked]:
+    """What the people of a department have asked; whoever has left it needs no more there."""
+    here = Membership.objects.filter(department=department, user__is_active=True)
+    return MoreAsked.objects.filter(department=department, person_id__in=here.values("user_id"))
+
+
 def _budget_of(asked: MoreAsked, department: Department) -> Meter | None:
     kind = (asked.measure, asked.period)
     budgets = [meter for meter in budgets_of(asked.person, department) if meter.is_own]
@@ -140,8 +155,8 @@ def _budget_of(asked: MoreAsked, department: Department) -> Meter | None:
 
 def _claimed(department: Department, asked_id: UUID, admin: Person) -> MoreAsked:
     """The request, locked, still open and not the admin's own."""
-    found = MoreAsked.objects.select_for_update(of=("self",)).select_related("person")
-    asked = found.filter(pk=asked_id, department=department).first()
+    found = _of_members(department).select_for_update(of=("self",)).select_related("person")
+    asked = found.filter(pk=asked_id).first()
     if asked is None:
         raise NotFound("There is no such request.")
     if asked.person_id == admin.id:
@@ -203,11 +218,17 @@ def _record(
     )
 
 
-def _tell_admins(department: Department, person: Person, reason: str) -> None:
+def _other_admins(department: Department, person_id: UUID) -> QuerySet[Membership]:
     admins = Membership.objects.filter(department=department, role=DepartmentRole.ADMIN, user__is_active=True)
-    addresses = admins.exclude(user_id=person.id).values_list("user__email", flat=True)
-    body = (
-        f"{person.name} asks for more than their budget in {department.name}:\n\n    {reason}\n\n"
-        f"Sign in to ChatGrid and open Budget in {department.name} to grant or decline it.\n"
-    )
-    tell_people(department.organization, list(addresses), f"{person.name} asks for more in {department.name}", body)
+    return admins.exclude(user_id=person_id)
+
+
+def _tell_who_decides(department: Department, person: Person, reason: str) -> None:
+    addresses = list(_other_admins(department, person.id).values_list("user__email", flat=True))
+    then = f"Sign in to ChatGrid and open Budget in {department.name} to grant or decline it.\n"
+    if not addresses:
+        people = get_user_model().objects.filter(organization=department.organization, is_active=True)
+        addresses = list(people.filter(role=OrganizationRole.IT).values_list("email", flat=True))
+        then = f"{department.name} has no other admin who could grant it. In the console, {IT_CAN}.\n"
+    body = f"{person.name} asks for more than their budget in {department.name}:\n\n    {reason}\n\n{then}"
+    tell_people(department.organization, addresses, f"{person.name} asks for more in {department.name}", body)

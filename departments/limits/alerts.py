@@ -3,6 +3,7 @@
 Rules:
 - Shares are `PERCENTS` of a ceiling. The last tokens of a budget are too few for an answer and stay, so 100 % is also
   reached when a call was refused for want of the rest.
+- A budget of nothing has no shares: whoever set it knows that nothing is sent.
 - A share is told again in the same period where the ceiling was raised so far that less than the share was used of it,
   and then it is reached after all.
 - A person's own budget is told to the person; a department's to its admins and to IT; the company's to IT. Targets
@@ -86,7 +87,7 @@ def raise_alerts_of(organization: Organization) -> int:
     today = timezone.now().astimezone(ZoneInfo(organization.time_zone)).date()
     with connection.cursor() as cursor:
         cursor.execute(_REACHED, [organization.pk, today, min(PERCENTS)])
-        reached = [Reached(*row) for row in cursor.fetchall()]
+        reached = [each for row in cursor.fetchall() if (each := Reached(*row)).ceiling]
     return sum(_raise(organization, each, percent, today) for each in reached for percent in each.percents)
 
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from audit.events import Event
 from audit.models import AuditEvent
+from chatgrid.accounts.models import User
 from departments.calls import grants, more
 from departments.limits.alert_models import Notice
 from departments.limits.budget import Granted, Refusal
@@ -132,6 +133,37 @@ async def test_a_request_is_answered_once_and_declining_gives_nothing(company: C
     assert not await Grant.objects.filter(person=company.bob).aexists()
     assert [event.event for event in more_events(company)] == [Event.MORE_ASKED, Event.MORE_DECLINED]
     await ask_again(company)
+
+
+async def test_where_no_other_admin_is_there_it_is_told(company: Company) -> None:
+    set_limit(company, person_tokens_per_day=200)
+    alice = await signed_in(company.alice)
+    assert "IT reads this" in await page(alice)
+    response = await alice.post(f"{ADDRESS}ask", {"reason": WHY}, follow=True)
+    assert "IT has been told." in response.content.decode()
+    notice = await Notice.objects.aget(organization=company.organization)
+    assert notice.address == company.ivan.email
+    assert more.IT_CAN in notice.body
+    await MoreAsked.objects.filter(person=company.alice).adelete()
+    await Membership.objects.filter(user=company.bob, department=company.hr).aupdate(role=DepartmentRole.ADMIN)
+    await alice.post(f"{ADDRESS}ask", {"reason": WHY})
+    assert await Notice.objects.filter(organization=company.organization, address=company.bob.email).acount() == 1
+
+
+@pytest.mark.parametrize("way", ["membership", "sign-in"])
+async def test_nobody_is_asked_to_grant_more_to_who_has_left(company: Company, way: str) -> None:
+    set_limit(company, person_tokens_per_day=200)
+    asked = await ask(company)
+    alice = await signed_in(company.alice)
+    assert WHY in await page(alice)
+    if way == "membership":
+        await Membership.objects.filter(user=company.bob).adelete()
+    else:
+        await User.objects.filter(pk=company.bob.pk).aupdate(is_active=False)
+    assert WHY not in await page(alice)
+    answer = {"amount": "5", "end": "today"}
+    assert (await alice.post(f"{ADDRESS}{asked.pk}", answer)).status_code == 404
+    assert not await Grant.objects.filter(person=company.bob).aexists()
 
 
 async def ask_again(company: Company) -> None:

@@ -136,6 +136,14 @@ def test_a_share_of_a_raised_ceiling_is_told_when_it_is_reached_and_not_before(c
     assert raised(company) == [], "less than that was never used of it"
 
 
+def test_a_budget_of_nothing_is_announced_to_nobody(company: Company) -> None:
+    set_limit(company, person=company.bob, tokens_per_day=0, money_per_month=0)
+    spend(company, 0)
+    assert raised(company) == []
+    spend(company, 10, "1")
+    assert raised(company) == []
+
+
 async def test_what_a_lower_ceiling_refused_says_nothing_of_a_higher_one(company: Company) -> None:
     set_limit(company, department=company.hr, tokens_per_day=1_000)
     spend(company, 950)
