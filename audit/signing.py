@@ -11,8 +11,9 @@ Rules:
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from typing import Any, Protocol
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from django.core.exceptions import ImproperlyConfigured
 
 from audit.leaves import EPOCH, microseconds
 
@@ -142,6 +144,14 @@ class Announcement:
 
     def is_signed(self) -> bool:
         return _fits(self.old, self.signature, KEY_TAG + self.new)
+
+
+def public_keys(given: Sequence[str]) -> list[bytes]:
+    """Keys as an operator writes them. ImproperlyConfigured for one that is none."""
+    for key in given:
+        if re.fullmatch("[0-9a-fA-F]{64}", key) is None:
+            raise ImproperlyConfigured(f"{key!r} is no public key: it has 64 hex digits, as in each line of an anchor.")
+    return [bytes.fromhex(key) for key in given]
 
 
 def _fits(public_key: bytes, signature: bytes, message: bytes) -> bool:

@@ -29,6 +29,7 @@ from audit.events import Event
 from audit.findings import Finding, Report
 from audit.models import AuditEvent, VerificationRun
 from audit.roles import connect
+from audit.signing import public_keys
 from audit.verification import Verifier
 from audit.writer import Entry, record
 
@@ -92,7 +93,7 @@ def verify(run: VerificationRun) -> None:
         with connect("default") as connection:
             report = Verifier(
                 connection,
-                trusted=[bytes.fromhex(key) for key in settings.AUDIT_PUBLIC_KEYS],
+                trusted=public_keys(settings.AUDIT_PUBLIC_KEYS),
                 anchors=configured(),
                 anchored_after=_old(connection),
                 progress=_progress_of(run),

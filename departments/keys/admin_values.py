@@ -259,18 +259,21 @@ def cost_of(bucket: Any, row: Any) -> Cost:
 
 
 def log_event_of(answer: Any) -> LogEvent:
-    """The subject is under the event type's own name, such as `api_key.created` with an `id` in it."""
-    details = (answer.to_dict() or {}).get(answer.type) or {}
+    """The subject is under the event type's own name, such as `api_key.created` with an `id` in it.
+
+    OpenAI adds types as it likes: one that holds something else there has no subject.
+    """
+    details = (answer.to_dict() or {}).get(answer.type)
     kind, actor_id, address = _actor_of(answer.actor)
     return LogEvent(
         id=text_of(answer.id),
         at=moment(answer.effective_at),
-        type=answer.type,
+        type=answer.type or "",
         project_id=(answer.project.id or "") if answer.project else "",
         actor_kind=kind,
         actor_id=actor_id,
         address=address,
-        subject_id=str(details.get("id") or ""),
+        subject_id=str(details.get("id") or "") if isinstance(details, dict) else "",
     )
 
 

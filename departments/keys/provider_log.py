@@ -4,7 +4,8 @@ Rules:
 - Read from five minutes before the newest line we hold, and known by its id: nothing twice, and nothing that comes late
   is lost. The first time it goes back `FIRST_LOOK`.
 - A line about keys or bounds of one of our projects, by somebody else than our admin key, is an alarm: a finding.
-- An owner has to switch the log on at OpenAI. Where it is off, or our key may not read it, that is one line in our log.
+- An owner has to switch the log on at OpenAI. Where it is off, or cannot be read, that is one line in our log, and no
+  comparison waits for it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from django.utils.dateparse import parse_datetime
 from audit.events import Event
 from audit.models import AuditEvent
 from audit.writer import Entry, record
-from departments.keys.admin_api import AdminApi, AdminForbidden, AdminRejected
+from departments.keys.admin_api import AdminApi, AdminApiError, AdminForbidden, AdminRejected
 from departments.keys.admin_values import LogEvent
 from departments.keys.models import AdminKeyReference, Finding, KeyReference, ProviderProject
 from departments.models import Department, Organization
@@ -34,12 +35,14 @@ logger = logging.getLogger(__name__)
 
 
 def merge(organization: Organization, api: AdminApi, now: datetime | None = None) -> int:
-    """Write the lines that we do not have; how many. AdminApiError where OpenAI cannot be asked."""
+    """Write the lines that we do not have; how many, none where OpenAI does not show them."""
     since = _newest(organization) or (now or timezone.now()) - FIRST_LOOK
     try:
         lines = list(api.audit_logs(since - OVERLAP))
-    except (AdminForbidden, AdminRejected) as error:
-        logger.info("OpenAI's audit log of organization %s is not merged: %s", organization.pk, error)
+    except AdminApiError as error:
+        is_usual = isinstance(error, AdminForbidden | AdminRejected)
+        level = logging.INFO if is_usual else logging.ERROR
+        logger.log(level, "OpenAI's audit log of organization %s is not merged: %s", organization.pk, error)
         return 0
     known = set(
         _held(organization).filter(subject_id__in=[line.id for line in lines]).values_list("subject_id", flat=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from audit.events import Event
 from audit.findings import Kind, Severity
@@ -147,6 +148,10 @@ def renumber_over_a_removed_seal(record: Record) -> None:
 
 def change_a_seal(record: Record) -> None:
     record.tamper("UPDATE audit_seal SET at = at - interval '1 day' WHERE n = 3")
+
+
+def change_the_key_that_a_seal_names(record: Record) -> None:
+    record.tamper(f"UPDATE audit_seal SET public_key = '\\x{secrets.token_hex(32)}' WHERE n = 3")
 
 
 def say_that_a_seal_has_more_events_than_anybody_can_read(record: Record) -> None:
@@ -304,6 +309,7 @@ MATRIX: list[tuple[Callable[[Record], None], Kind, int | None, int | None]] = [
     (remove_a_middle_seal_with_its_rows, Kind.SEAL_MISSING, 3, None),
     (renumber_over_a_removed_seal, Kind.CHAIN, 3, None),
     (change_a_seal, Kind.SIGNATURE, 3, None),
+    (change_the_key_that_a_seal_names, Kind.SIGNATURE, 3, None),
     (say_that_a_seal_has_more_events_than_anybody_can_read, Kind.SIGNATURE, 3, None),
     (sign_with_another_key, Kind.KEY, 3, None),
     (slip_in_a_back_dated_row, Kind.UNSEALED, None, None),
@@ -426,6 +432,12 @@ def test_a_record_that_nobody_seals_any_more_is_found(record: Record) -> None:
 def test_a_record_without_any_seal_is_found(tmp_path: Path) -> None:
     with new_record(tmp_path) as record:
         assert [each.kind for each in record.verify(anchors=[]).faults] == [Kind.NO_SEAL]
+
+
+@pytest.mark.parametrize("key", ["nonsense", "00" * 31, ""])
+def test_a_public_key_that_is_none_is_said_in_words(key: str) -> None:
+    with pytest.raises(CommandError, match="64 hex digits"):
+        call_command("verify_audit", public_key=[key])
 
 
 def test_trust_can_come_from_the_anchors_alone(record: Record) -> None:

@@ -6,12 +6,14 @@ import sys
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from psycopg import Connection
 
 from audit.anchors import configured
 from audit.findings import Report
 from audit.roles import connect
+from audit.signing import public_keys
 from audit.verification import Verifier
 
 BAR = 40
@@ -27,7 +29,10 @@ class Command(BaseCommand):
         parser.add_argument("--no-progress", action="store_true", help="print no bar")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        keys = [bytes.fromhex(key) for key in options["public_key"] or settings.AUDIT_PUBLIC_KEYS]
+        try:
+            keys = public_keys(options["public_key"] or settings.AUDIT_PUBLIC_KEYS)
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from error
         progress = None if options["no_progress"] or not sys.stderr.isatty() else self._bar
         with connect("default") as connection:
             report = Verifier(

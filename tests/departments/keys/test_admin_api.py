@@ -17,6 +17,7 @@ from typing import Any
 import httpx2
 import openai as sdk
 import pytest
+from openai.types.admin.organization import AuditLogListResponse
 
 from departments.keys import admin_api
 from departments.keys.admin_api import (
@@ -34,6 +35,7 @@ from departments.keys.admin_api import (
     has_admin_key,
     open_admin_api,
 )
+from departments.keys.admin_values import log_event_of
 from departments.keys.patterns import contains_key
 from departments.keys.secret import Secret
 from tests.company import Company, make_key
@@ -272,6 +274,13 @@ def test_costs_add_up(api: AdminApi, project: Project, openai: OpenAICompany) ->
         f"{MODEL}, output_tokens": Decimal("0.5"),
     }
     assert {(row.currency, row.project_id) for row in rows} == {("USD", project.id)}
+
+
+@pytest.mark.parametrize("about", [{}, {"starship.launched": ["x"]}, {"starship.launched": "x"}])
+def test_a_line_of_the_audit_log_of_a_kind_that_nobody_knows_is_read_as_far_as_it_goes(about: dict[str, Any]) -> None:
+    line = AuditLogListResponse.construct(id="audit_1", type="starship.launched", effective_at=1_790_000_000, **about)
+    read = log_event_of(line)
+    assert (read.id, read.type, read.actor_kind, read.subject_id) == ("audit_1", "starship.launched", "", "")
 
 
 def test_the_audit_log_tells_our_acts_from_a_persons(api: AdminApi, project: Project, openai: OpenAICompany) -> None:

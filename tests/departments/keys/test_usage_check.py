@@ -270,10 +270,11 @@ def test_openai_s_own_log_is_merged_once_and_a_stranger_s_act_is_a_finding(
     assert finding.closed_at is not None
 
 
-def test_without_the_right_to_read_openai_s_log_usage_is_compared_all_the_same(
-    company: Company, openai: OpenAICompany
+@pytest.mark.parametrize("status", [403, 404])
+def test_without_openai_s_log_usage_is_compared_all_the_same(
+    company: Company, openai: OpenAICompany, status: int
 ) -> None:
-    openai.order("before", "error", path="audit_logs", status=403, times=9)
+    openai.order("before", "error", path="audit_logs", status=status, times=9)
     openai.asks(the_key(company.hr))
     assert len(usage_check.check(company.organization)) == 1
 
