@@ -4,7 +4,8 @@ Rules:
 - What was written counts for nothing until it was read back to its end: digests, number of events, each event's leaf
   under the root of its seal, each seal's signature.
 - The event that announces the end of a month holds names and digests, and those of every month before it, because the
-  earlier announcements end with their own months.
+  earlier announcements end with their own months. Whoever can write events can write such a one: none takes away what
+  another has said, and what is none of ours is passed over.
 - A half-written object is nobody's archive: no event names it, and the next run writes another.
 """
 
@@ -32,7 +33,8 @@ SEALS_OF = """
     SELECT n, at, first_seq, last_seq, root, previous, public_key, signature FROM audit_seal
     WHERE n IN (SELECT DISTINCT seal FROM audit_leaf WHERE {}) ORDER BY n
 """
-NEWEST_END = "SELECT details->'archives' FROM audit_event WHERE event = %s ORDER BY at DESC LIMIT 1"
+ENDS = "SELECT subject_id, details FROM audit_event WHERE event = %s ORDER BY at, id"
+NAMES = {"name", "sha256", "seals_name", "seals_sha256", "events"}
 
 
 class ArchiveDamaged(Exception):
@@ -87,8 +89,8 @@ def check_archives(connection: Connection[Any], storage: Storage) -> Iterator[tu
 
     Read to its end as before the drop: what the record announced is compared with what lies there today.
     """
-    row = connection.execute(NEWEST_END, [Event.MONTH_DROPPED]).fetchone()
-    for month, held in sorted(row[0].items()) if row else []:
+    _, archives = announced(connection)
+    for month, held in sorted(archives.items()):
         try:
             verify_archive(storage, Archived(**held, seals=[]))
             yield month, ""
@@ -96,6 +98,30 @@ def check_archives(connection: Connection[Any], storage: Storage) -> Iterator[tu
             yield month, str(error)
         except FileNotFoundError:
             yield month, f"{held['name']} or its seals are not there any more"
+
+
+def announced(connection: Connection[Any]) -> tuple[dict[str, list[list[int]]], dict[str, dict[str, Any]]]:
+    """What all announcements together say: the ranges of seals of each month that ended, and its newest archive."""
+    seals: dict[str, list[list[int]]] = {}
+    archives: dict[str, dict[str, Any]] = {}
+    for month, details in connection.execute(ENDS, [Event.MONTH_DROPPED]):
+        try:
+            said = {**details.get("earlier", {}), month: details["seals"]}
+            ranges = {name: [[int(first), int(last)] for first, last in held] for name, held in said.items()}
+            places = {name: held for name, held in details.get("archives", {}).items() if is_place(held)}
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue
+        for name, held in ranges.items():
+            known = seals.setdefault(name, [])
+            known += [each for each in held if each not in known]
+        own = {month: places[month]} if month in places else {}
+        archives = {**places, **archives, **own}
+    return seals, archives
+
+
+def is_place(held: Any) -> bool:
+    """Whether this is where an archive lies, as an announcement of ours holds it."""
+    return isinstance(held, dict) and set(held) == NAMES
 
 
 def _fetch(storage: Storage, name: str, place: Path, digest: str) -> None:

@@ -27,7 +27,7 @@ from django.core.files.storage import Storage, storages
 from psycopg import Connection, sql
 from psycopg.errors import LockNotAvailable
 
-from audit.archive import Archived, ArchiveDamaged, archive, inside, verify_archive
+from audit.archive import Archived, ArchiveDamaged, announced, archive, inside, is_place, verify_archive
 from audit.events import Event
 from audit.models import RetentionPolicy
 from audit.writer import Entry, record_with
@@ -124,7 +124,7 @@ def _drop(connection: Connection[Any], month: str) -> int:
 
 
 def _announce(connection: Connection[Any], month: str, archived: Archived) -> None:
-    earlier, archives = _earlier(connection)
+    earlier, archives = announced(connection)
     held = {name: value for name, value in asdict(archived).items() if name != "seals"}
     details = {
         "events": archived.events,
@@ -133,14 +133,6 @@ def _announce(connection: Connection[Any], month: str, archived: Archived) -> No
         "archives": {**archives, month: held},
     }
     record_with(connection, Entry(event=Event.MONTH_DROPPED, subject_kind="month", subject_id=month, details=details))
-
-
-def _earlier(connection: Connection[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Seals and archives of the months that were announced before: their own events go one day, what they said not."""
-    row = connection.execute(
-        "SELECT subject_id, details FROM audit_event WHERE event = %s ORDER BY at DESC LIMIT 1", [Event.MONTH_DROPPED]
-    ).fetchone()
-    return ({}, {}) if row is None else ({**row[1]["earlier"], row[0]: row[1]["seals"]}, row[1].get("archives", {}))
 
 
 def ranges(numbers: list[int]) -> list[list[int]]:
@@ -162,10 +154,10 @@ def _announced(connection: Connection[Any], month: str) -> Archived | None:
     """The newest announcement with as many events as there are: one that came late means a new archive and another."""
     query = sql.SQL(
         "SELECT details->'archives'->{1} FROM audit_event WHERE event = {0} AND subject_id = {1} AND"
-        " (details->>'events')::bigint = (SELECT count(*) FROM audit_event WHERE {2}) ORDER BY at DESC LIMIT 1"
+        " details->'events' = to_jsonb((SELECT count(*) FROM audit_event WHERE {2})) ORDER BY at DESC LIMIT 1"
     ).format(sql.Literal(Event.MONTH_DROPPED.value), sql.Literal(month), inside(month, "at"))
     held = _one(connection, query, [])
-    return Archived(**held, seals=[]) if held else None
+    return Archived(**held, seals=[]) if is_place(held) else None
 
 
 def _is_announcement_sealed(connection: Connection[Any], month: str) -> bool:

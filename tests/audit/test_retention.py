@@ -21,7 +21,7 @@ from django.forms import modelform_factory
 from pyarrow import parquet
 
 from audit import retention
-from audit.archive import ArchiveDamaged, archive, check_archives, verify_archive
+from audit.archive import ArchiveDamaged, announced, archive, check_archives, verify_archive
 from audit.events import Event
 from audit.findings import Kind
 from audit.models import LegalHold, RetentionPolicy
@@ -183,6 +183,38 @@ def test_months_that_went_long_ago_are_still_accounted_for(record: Record, stora
     report = record.verify()
     assert report.faults == []
     assert report.expired_seals > 40
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {},
+        {"seals": [], "earlier": {}, "archives": {}, "events": 0},
+        {"seals": [["a", None]], "earlier": [], "archives": {"2025_10": {"name": "x"}}},
+        {"seals": [], "earlier": {"2025_10": []}, "archives": {"2025_10": 7}, "events": "none"},
+    ],
+)
+def test_an_announcement_that_somebody_else_has_written_takes_nothing_from_the_others(
+    record: Record, storage: FileSystemStorage, details: dict[str, Any]
+) -> None:
+    """The application may write events, and must not make a month stand for ever or be forgotten."""
+    run(record, storage)
+    record.seal()
+    first = run(record, storage)
+    assert first
+    record.write(event=Event.MONTH_DROPPED, subject_id="2020_01", details=details)
+    record.move_clock(31)
+    make_month(record)
+    record.seal()
+    run(record, storage)
+    record.seal()
+    assert run(record, storage)
+    record.tamper("DELETE FROM audit_event WHERE subject_id = '2020_01'")
+    with record.as_role(APP) as app:
+        seals, archives = announced(app)
+        assert {*first} < {*seals}
+        assert {*first} < {*archives}
+        assert [problem for _, problem in check_archives(app, storage)] == [""] * len(archives)
 
 
 @pytest.mark.parametrize("month_ago", [1, 2, 13])
