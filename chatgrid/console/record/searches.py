@@ -22,7 +22,7 @@ MOST = 50
 def save_search(request: HttpRequest) -> HttpResponse:
     """Keep the filters under a name; a name that is there already gets the new filters."""
     viewer = viewer_of(request)
-    name = request.POST.get("name", "").strip()[: SavedSearch._meta.get_field("name").max_length]
+    name = request.POST.get("name", "").replace("\x00", "").strip()[: SavedSearch._meta.get_field("name").max_length]
     form = RecordForm(QueryDict(request.POST.get("query", "")), viewer)
     query = urlencode(form.chosen)
     kept = SavedSearch.objects.filter(owner=viewer)

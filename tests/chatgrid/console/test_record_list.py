@@ -247,7 +247,14 @@ async def test_a_search_is_saved_under_a_name_and_found_again(company: Company) 
 
 
 @pytest.mark.parametrize(
-    ("name", "query"), [("", "event=call%3Arefused"), ("x", ""), ("x", "event=made-up"), ("x", "colour=red")]
+    ("name", "query"),
+    [
+        ("", "event=call%3Arefused"),
+        ("x", ""),
+        ("x", "event=made-up"),
+        ("x", "colour=red"),
+        ("\x00", "event=call%3Arefused"),
+    ],
 )
 async def test_what_cannot_be_searched_is_not_saved(company: Company, name: str, query: str) -> None:
     client = await signed_in(company.ada)
