@@ -22,7 +22,7 @@ from chatgrid.dev.openai_simulator.app import make_app
 from departments.documents.pools import close_pools
 from tests.company import Company, make_company
 from tests.provider import Provider
-from tests.stack import CONTROL_DATABASE, PROVIDER_PORT, STACK
+from tests.stack import CONTROL_DATABASE, PROVIDER_PORT, PROVIDER_SOCKET, STACK
 
 LONG = ("tests/browser/", "tests/faults/", "tests/attacks/")
 
@@ -79,8 +79,8 @@ def django_db_setup(django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
 def provider() -> Iterator[Provider]:
     """The OpenAI simulator on a real port, and the switches that make it misbehave."""
     app = make_app()
-    server = uvicorn.Server(uvicorn.Config(app, port=PROVIDER_PORT, log_level="error", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, daemon=True)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, args=([PROVIDER_SOCKET],), daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)
@@ -89,13 +89,18 @@ def provider() -> Iterator[Provider]:
     thread.join(timeout=10)
 
 
-@pytest.fixture(autouse=True)
-def forgotten_floods() -> None:
-    """All tests share one address: what one of them asked in this minute is not held against the next."""
+@pytest.fixture(scope="session")
+def shared_cache() -> Iterator[Redis]:
     with Redis.from_url(settings.REDIS_URL) as client:
-        names = list(client.scan_iter(f"{settings.CACHES['default']['KEY_PREFIX']}:*rl:*"))
-        if names:
-            client.delete(*names)
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def forgotten_floods(shared_cache: Redis) -> None:
+    """All tests share one address: what one of them asked in this minute is not held against the next."""
+    names = list(shared_cache.scan_iter(f"{settings.CACHES['default']['KEY_PREFIX']}:*rl:*", count=10_000))
+    if names:
+        shared_cache.delete(*names)
 
 
 @pytest.fixture(scope="module", autouse=True)

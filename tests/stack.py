@@ -12,16 +12,20 @@ from __future__ import annotations
 import atexit
 import os
 import secrets
+import socket
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from chatgrid.dev.services.ports import pick
+from chatgrid.dev.services.ports import HOST
 from chatgrid.dev.services.stack import Stack, running
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 CONTROL_DATABASE = f"chatgrid_{WORKER}_{secrets.token_hex(3)}"
-PROVIDER_PORT = pick()
+# Taken now and listened on when the first test needs the simulator: others pick ports meanwhile.
+PROVIDER_SOCKET = socket.socket()
+PROVIDER_SOCKET.bind((HOST, 0))
+PROVIDER_PORT: int = PROVIDER_SOCKET.getsockname()[1]
 
 
 def _prepare() -> Stack:
