@@ -138,11 +138,13 @@ def test_a_lost_key_is_never_replaced_in_silence(monkeypatch: pytest.MonkeyPatch
 def test_a_critical_event_is_sealed_at_once_and_others_wait(sealer: Process) -> None:
     before = written(Event.ADMIN_CHANGED)
     wait_for(lambda: is_sealed(before))
+    # a pass for an earlier test's event may have sealed it, and the one for this event is still to come
+    time.sleep(PAUSE + 0.5)
     ordinary = written(Event.SIGNED_IN)
-    time.sleep(PAUSE + 0.5)  # a pass that was under way, and one more that it may have held up, would be over
+    time.sleep(PAUSE + 0.5)
     assert not is_sealed(ordinary)
     critical = written(Event.ADMIN_CHANGED)
-    assert wait_for(lambda: is_sealed(critical)) < 5
+    assert wait_for(lambda: is_sealed(critical), 40) < 30, "half of the minute after which others are sealed"
     assert is_sealed(ordinary)
 
 
