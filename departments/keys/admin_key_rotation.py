@@ -3,7 +3,8 @@
 Rules:
 - The old admin key makes the new one and the new one deletes the old one; what only moves labels is shared.
 - Nothing keeps an admin key: who needs it reads it. So draining is waiting for as long as a task may hold one open.
-- Where the old one cannot make a new one (there is none, or it was refused), a person pastes it.
+- Where the old one cannot make a new one (there is none, or it was refused), a person pastes it. A pasted one that sees
+  none of our projects is of another organization at OpenAI: it could not end the old one, and all would seem gone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from audit.events import Event
 from departments.keys import rotation_steps
 from departments.keys.admin_api import AdminApi, AdminKeyMissing
 from departments.keys.admin_key import admin_key_document, note_admin_key
-from departments.keys.models import AdminKeyReference
+from departments.keys.models import AdminKeyReference, ProviderProject
 from departments.keys.rotation_job import (
     HOLD,
     LIFETIME,
@@ -42,8 +43,14 @@ from departments.keys.rotation_parts import (
     version_to_retire,
 )
 from departments.keys.rotation_steps import minted, staged_as, tried
+from departments.keys.secret import Secret
+from departments.keys.trial import sees_any
 from departments.keys.vaults import SecretMissing
 
+ANOTHER_ORGANIZATION = (
+    "The pasted admin key sees none of our projects, so it is of another organization at OpenAI. "
+    "To move there on purpose, store it with `manage.py store_admin_key`."
+)
 IN_USE = timedelta(minutes=5)  # above the longest task that holds an admin key: provisioning's lease is three minutes
 
 
@@ -79,7 +86,13 @@ def mint(job: Job) -> Outcome:
 
 def stage(job: Job) -> Outcome:
     """Store the new value under the rotation's id, where nobody looks yet."""
-    return staged_as(job, lambda job, value: admin_key_document(value, job.rotation.new_key_id))
+    return staged_as(job, lambda job, value: admin_key_document(value, job.rotation.new_key_id), _refusal_of)
+
+
+def _refusal_of(job: Job, pasted: Secret) -> str:
+    projects = ProviderProject.objects.filter(department__organization=job.organization).exclude(project_id="")
+    ours = set(projects.values_list("project_id", flat=True))
+    return ANOTHER_ORGANIZATION if ours and not sees_any(pasted, ours) else ""
 
 
 def verify(job: Job) -> Outcome:

@@ -137,7 +137,7 @@ def last_use_of_ours(job: Job) -> datetime | None:
 # -- making
 
 
-def take_from_inbox(job: Job) -> Outcome:
+def take_from_inbox(job: Job, refusal_of: Callable[[Job, Secret], str]) -> Outcome:
     """A pasted key waits where the web may write; from there it goes where readers look."""
     vault = job.tools.vault
     try:
@@ -147,8 +147,9 @@ def take_from_inbox(job: Job) -> Outcome:
         return Pause(wait=REMIND_EVERY, problem=problem, event=Event.ROTATION_NEEDS_PERSON)
     record_read(job, job.token, "inbox")
     value = api_key_in(pasted)
-    if refusal := why_not(subject_of(job.rotation), value.fingerprint()):
-        return GiveUp(refusal)  # it came into use after it was pasted
+    # it may have come into use after it was pasted
+    if refusal := why_not(subject_of(job.rotation), value.fingerprint()) or refusal_of(job, value):
+        return GiveUp(refusal)
     vault.stage(job.rotation.secret_name, job.token, pasted)
     empty_inbox(job)
     # a key that was made before somebody pasted one is nobody's: it is deleted by its name at the end

@@ -147,11 +147,15 @@ def _document(job: Job, value: Secret) -> Secret:
     return key_document(value, job.token, origin, provider=job.department.provider)
 
 
-def staged_as(job: Job, document: Callable[[Job, Secret], Secret]) -> Outcome:
+def staged_as(
+    job: Job,
+    document: Callable[[Job, Secret], Secret],
+    refusal_of: Callable[[Job, Secret], str] = lambda job, pasted: "",
+) -> Outcome:
     """The value that was just made, pasted or stored by an earlier try, in the form its readers know."""
     rotation, held = job.rotation, staged(job)
     if held is None and rotation.by_paste:
-        return take_from_inbox(job)
+        return take_from_inbox(job, refusal_of)
     if held is None and job.carried is None:
         return Move(to=Step.MINT, event=Event.ROTATION_REPEATED)
     if held is None and job.carried is not None:

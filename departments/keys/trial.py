@@ -63,6 +63,18 @@ def look_admin_key(key: Secret) -> Verdict:
     return Verdict.ALIVE
 
 
+def sees_any(admin_key: Secret, project_ids: set[str]) -> bool:
+    """Whether one of these projects is of the admin key's organization. An AdminApiError where nobody can say.
+
+    True of a key that may not look: the trial that follows says why.
+    """
+    try:
+        with AdminApi(admin_key, openai_base_url()) as api:
+            return any(project.id in project_ids for project in api.list_projects(include_archived=True))
+    except (AdminKeyRefused, AdminForbidden):
+        return True
+
+
 def try_out(department: Department, key: Secret, version: str) -> Verdict:
     """Whether the key does what its department needs. Costs a few tokens; each call is two events in the record."""
     if department.provider not in settings.PROVIDERS:

@@ -18,7 +18,7 @@ from departments.keys import rotation as rotating
 from departments.keys.admin_api import AdminApi, AdminKeyRefused, open_admin_api
 from departments.keys.admin_key import admin_key_secret, read_admin_key
 from departments.keys.admin_key_rotation import STEPS
-from departments.keys.models import AdminKeyReference
+from departments.keys.models import AdminKeyReference, ProviderProject
 from departments.keys.offboarding import rotate_what_they_could_see
 from departments.keys.provisioning import plan
 from departments.keys.reader import current_vault
@@ -172,6 +172,20 @@ def test_a_key_that_is_no_admin_key_is_given_up(company: Company, openai: OpenAI
     rotation = run(rotating.start_pasted(admin_key_of(company.organization), wrong, by))
     assert rotation.result == Result.ROLLED_BACK
     assert current(company) == old
+
+
+def test_an_admin_key_of_another_organization_at_openai_is_given_up(company: Company, openai: OpenAICompany) -> None:
+    old, project = current(company), openai.post("projects", {"name": "ours"})["id"]
+    ProviderProject.objects.create(department=company.hr, name=project, project_id=project)
+    wrong, ivan = make_admin_key(), By(company.ivan.pk, "Ivan")
+    with OpenAICompany(openai.address, wrong).api() as api:
+        api.verify()
+    rotation = run(rotating.start_pasted(admin_key_of(company.organization), wrong, ivan))
+    assert (rotation.result, current(company)) == (Result.ROLLED_BACK, old)
+    with openai.api() as api:
+        spare = api.create_admin_key("by hand", expires_in=timedelta(days=30)).value
+    assert run(rotating.start_pasted(admin_key_of(company.organization), spare, ivan)).result == Result.DONE
+    assert current(company) == spare
 
 
 def test_whoever_pasted_the_admin_key_takes_it_along_and_no_department_s_key(
