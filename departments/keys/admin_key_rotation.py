@@ -40,9 +40,10 @@ from departments.keys.rotation_parts import (
     read_key,
     record_read,
     require_not_current,
+    staged_as,
     version_to_retire,
 )
-from departments.keys.rotation_steps import minted, staged_as, tried
+from departments.keys.rotation_steps import minted, tried
 from departments.keys.secret import Secret
 from departments.keys.trial import sees_any
 from departments.keys.vaults import SecretMissing

@@ -157,6 +157,25 @@ def take_from_inbox(job: Job, refusal_of: Callable[[Job, Secret], str]) -> Outco
     return Move(to=Step.VERIFY, event=Event.ROTATION_STAGED, changes=changes)
 
 
+def staged_as(
+    job: Job,
+    document: Callable[[Job, Secret], Secret],
+    refusal_of: Callable[[Job, Secret], str] = lambda job, pasted: "",
+) -> Outcome:
+    """The value that was just made, pasted or stored by an earlier try, in the form its readers know."""
+    rotation, held = job.rotation, staged(job)
+    if held is None and rotation.by_paste:
+        return take_from_inbox(job, refusal_of)
+    if held is None and job.carried is None:
+        return Move(to=Step.MINT, event=Event.ROTATION_REPEATED)
+    if held is None and job.carried is not None:
+        job.tools.vault.stage(rotation.secret_name, job.token, document(job, job.carried.value))
+    if rotation.by_paste:
+        empty_inbox(job)
+    value = api_key_in(staged(job))
+    return Move(to=Step.VERIFY, event=Event.ROTATION_STAGED, changes={"new_fingerprint": value.fingerprint()})
+
+
 def empty_inbox(job: Job) -> None:
     try:
         job.tools.vault.delete(job.inbox)

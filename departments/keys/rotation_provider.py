@@ -20,6 +20,7 @@ from departments.keys.rotation_parts import (
     left_to_a_person,
     project_of,
     read_key,
+    staged,
     version_to_retire,
 )
 
@@ -53,6 +54,13 @@ def can_mint(job: Job, project_id: str) -> bool:
         return False
     with admin:
         return True
+
+
+def can_mint_now(job: Job) -> bool:
+    """Whether it waits for a paste that nobody has made, and there is an admin key and a project by now."""
+    rotation = job.rotation
+    waits = rotation.by_paste and rotation.pasted_by_id is None and staged(job) is None
+    return waits and can_mint(job, project_of(job)[0])
 
 
 def is_listed(job: Job) -> bool:

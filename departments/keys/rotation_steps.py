@@ -37,7 +37,6 @@ from departments.keys.rotation_job import (
 from departments.keys.rotation_models import Rotation
 from departments.keys.rotation_parts import (
     afterwards,
-    api_key_in,
     closing,
     empty_inbox,
     fingerprint_to_retire,
@@ -53,12 +52,13 @@ from departments.keys.rotation_parts import (
     require_not_current,
     result_of,
     staged,
+    staged_as,
     superseded,
-    take_from_inbox,
     version_to_retire,
 )
 from departments.keys.rotation_provider import (
     can_mint,
+    can_mint_now,
     delete_ours,
     ended_with_its_project,
     is_listed,
@@ -133,6 +133,8 @@ def minted(key: NewKey, account: str = "", project_id: str = "") -> Move:
 
 def stage(job: Job) -> Outcome:
     """Store the new value under the rotation's id, where readers do not look."""
+    if can_mint_now(job):
+        return Move(to=Step.MINT, event=Event.ROTATION_REPEATED, changes={"by_paste": False})
     return staged_as(job, _document)
 
 
@@ -145,25 +147,6 @@ def _document(job: Job, value: Secret) -> Secret:
         expires_at=rotation.new_expires_at,
     )
     return key_document(value, job.token, origin, provider=job.department.provider)
-
-
-def staged_as(
-    job: Job,
-    document: Callable[[Job, Secret], Secret],
-    refusal_of: Callable[[Job, Secret], str] = lambda job, pasted: "",
-) -> Outcome:
-    """The value that was just made, pasted or stored by an earlier try, in the form its readers know."""
-    rotation, held = job.rotation, staged(job)
-    if held is None and rotation.by_paste:
-        return take_from_inbox(job, refusal_of)
-    if held is None and job.carried is None:
-        return Move(to=Step.MINT, event=Event.ROTATION_REPEATED)
-    if held is None and job.carried is not None:
-        job.tools.vault.stage(rotation.secret_name, job.token, document(job, job.carried.value))
-    if rotation.by_paste:
-        empty_inbox(job)
-    value = api_key_in(staged(job))
-    return Move(to=Step.VERIFY, event=Event.ROTATION_STAGED, changes={"new_fingerprint": value.fingerprint()})
 
 
 def verify(job: Job) -> Outcome:

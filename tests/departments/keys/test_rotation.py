@@ -357,6 +357,19 @@ def test_a_rotation_without_an_admin_key_waits_for_the_paste(stage: Stage, ivan:
     assert stage.current_key() == pasted.value
 
 
+def test_a_rotation_that_waits_for_a_paste_makes_the_key_itself_once_there_is_an_admin_key(stage: Stage) -> None:
+    stage.provider.has_admin_key = False
+    stage.install(made_by_us=False)
+    rotation = stage.start("schedule")
+    stage.step(rotation)
+    stage.provider.has_admin_key = True
+    in_project(stage)
+    assert stage.start("leak").pk == rotation.pk, "nobody has time to find a key in an emergency"
+    stage.step(rotation)
+    assert (rotation.result, stage.current_is_alive()) == (Result.DONE, True)
+    assert list(stage.provider.live) == [rotation.new_key_id]
+
+
 def test_a_paste_does_not_cut_into_a_rotation_under_way(installed: Stage, ivan: By) -> None:
     installed.run_to(installed.start(), Step.DRAIN)
     with pytest.raises(RotationError, match="under way"):
