@@ -2,7 +2,8 @@
 
 Rules:
 - A ceiling in money per month becomes the project's hard spend limit, requests per minute its rate for each model; of
-  the department's and the company's the lower one. What no limit says stays as IT set it on the project's page.
+  the department's and the company's the lower one. A part of a cent is a whole one there: ours is the exact ceiling,
+  and half a cent must not become nothing. What no limit says stays as IT set it on the project's page.
 - A changed limit changes what is wanted of the project at once, in the same transaction. OpenAI is not asked by
   whoever changes it: the rotator makes a new plan, IT sees and applies it, and until then the check finds a difference.
 - The list of models is the department's own model and that of the embeddings, which provisioning knows already.
@@ -12,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
@@ -34,7 +36,7 @@ def bounds_of(department: Department) -> dict[str, int]:
     rows = Limit.objects.filter(organization_id=department.organization_id, person=None)
     mine = [row for row in rows.filter(model="") if row.department_id in (None, department.pk)]
     of_model = [row for row in rows.filter(model=department.model) if row.department_id in (None, department.pk)]
-    cents = [int(row.money_per_month * 100) for row in mine if row.money_per_month is not None]
+    cents = [math.ceil(row.money_per_month * 100) for row in mine if row.money_per_month is not None]
     rates = [row.requests_per_minute for row in (*mine, *of_model) if row.requests_per_minute is not None]
     bounds: dict[str, int] = {}
     if cents:

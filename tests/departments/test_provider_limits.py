@@ -51,6 +51,15 @@ def test_a_changed_limit_is_planned_found_as_drift_and_applied(company: Company,
     assert set(steps(provisioning.plan(company.hr))) >= {"spend_limit"}
 
 
+@pytest.mark.parametrize(("dollars", "cents"), [("0.0049", 1), ("12.345", 1_235), ("12.34", 1_234), ("0", 0)])
+def test_a_part_of_a_cent_is_no_limit_of_nothing_there(
+    company: Company, openai: OpenAICompany, dollars: str, cents: int
+) -> None:
+    provisioning.plan(company.hr)
+    set_limit(company, department=company.hr, money_per_month=Decimal(dollars))
+    assert row(company).monthly_cents == cents
+
+
 def test_the_lower_one_of_department_and_company_is_carried_over(company: Company, openai: OpenAICompany) -> None:
     provisioning.plan(company.hr)
     set_limit(company, money_per_month=40, requests_per_minute=500)
