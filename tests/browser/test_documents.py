@@ -34,6 +34,11 @@ def settled(page: Page) -> None:
     expect(page.locator("tr[data-working]")).to_have_count(0, timeout=PATIENCE)
 
 
+def fits(page: Page) -> None:
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width == 320, f"a phone has to be moved sideways on {page.url}"
+
+
 def test_a_folder_is_uploaded_read_and_watched_without_a_reload(
     visitor: Visitor, office: Company, folder: Path
 ) -> None:
@@ -54,6 +59,9 @@ def test_a_folder_is_uploaded_read_and_watched_without_a_reload(
     expect(torn.get_by_text("upload it again")).to_be_visible()
     expect(page.locator("#summary")).to_contain_text("12 of 13 ready")
     expect(page.locator("#state option")).to_contain_text(["All (13)", "Ready (12)", "Working (0)", "Failed (1)"])
+    page.set_viewport_size({"width": 320, "height": 800})
+    fits(page)
+    page.set_viewport_size({"width": 1280, "height": 800})
     torn.get_by_role("button", name="Try again").click()
     expect(torn.get_by_text("upload it again")).to_be_visible(timeout=PATIENCE)
     assert page.evaluate("window.neverReloaded") is True
@@ -62,6 +70,28 @@ def test_a_folder_is_uploaded_read_and_watched_without_a_reload(
     expect(page.get_by_text(re.compile("1[23] were here already"))).to_be_visible(timeout=PATIENCE)
     unexpected = [wrong for wrong in visitor.wrongs if "422" not in wrong]  # the empty file's refusal
     assert unexpected == []
+
+
+def test_a_phone_is_never_moved_sideways_by_a_long_name_or_address(
+    visitor: Visitor, office: Company, tmp_path: Path
+) -> None:
+    page = visitor.page
+    file = tmp_path / f"{'Reisekostenrichtlinie_' * 6}2026.txt"
+    file.write_text(f"Hotels cost at most 220 EUR a night: https://intranet.example.org/{'path/' * 20}index.html")
+    sign_in(page, office.alice.email)
+    page.set_viewport_size({"width": 320, "height": 800})
+    page.goto("/d/hr/documents/")
+    page.set_input_files("#files", file)
+    expect(page.locator("#summary")).to_contain_text("1 of 1 ready", timeout=PATIENCE)
+    fits(page)
+    page.get_by_role("link", name="Reisekostenrichtlinie").click()
+    expect(page.locator(".passage-text")).to_contain_text("Hotels cost")
+    fits(page)
+    page.goto("/d/hr/documents/test/")
+    page.get_by_role("textbox", name="Question").fill("What may hotels cost?")
+    page.keyboard.press("Enter")
+    expect(page.locator(".bench-text").first).to_contain_text("Hotels cost")
+    fits(page)
 
 
 def test_many_rows_stay_quick_and_accessible_and_are_deleted_after_asking(visitor: Visitor, office: Company) -> None:
