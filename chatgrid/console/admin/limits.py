@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from chatgrid.console.admin.base import ConsoleAdmin, ConsoleForm, DepartmentFilter
@@ -44,7 +44,8 @@ class LimitForm(ConsoleForm):
             self.initial["reason"] = ""
             self.fields["reason"].required = not self.only_asks  # nothing is saved
         if "model" in self.fields and self.organization is not None and (used := models_in_use(self.organization)):
-            self.fields["model"].help_text = f"Empty: every model. Departments ask {', '.join(used)}."
+            # help is markup to Django's own template, and a department's model is whatever was written there
+            self.fields["model"].help_text = format_html("Empty: every model. Departments ask {}.", ", ".join(used))
 
     @property
     def only_asks(self) -> bool:

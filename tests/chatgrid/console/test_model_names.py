@@ -41,6 +41,19 @@ async def test_a_form_names_what_was_perhaps_meant_and_saves(company: Company) -
     assert "counts nothing" not in (await client.post(ADD, form, follow=True)).content.decode()
 
 
+async def test_a_model_s_name_is_text_and_never_markup(company: Company) -> None:
+    name = f"house-{uuid4().hex[:12]}<img src=x onerror=alert(1)>"
+    Department.objects.filter(organization=company.organization).update(model=name)
+    client = await freshly_signed_in(company.ivan)
+    pages = [(await client.get(ADD)).content.decode()]
+    form = {"model": f"{name}x", "requests_per_minute": "5", "reason": "few"}
+    pages.append((await client.post(ADD, form, follow=True)).content.decode())
+    pages.append(await upload(client, f"model,requests_per_minute\n{name}x,6\n"))
+    for page in pages:
+        assert "&lt;img src=x" in page
+        assert "<img src=x" not in page
+
+
 async def test_a_csv_says_it_before_it_is_done(company: Company) -> None:
     wrong = misspelt(company)
     client = await freshly_signed_in(company.ivan)
