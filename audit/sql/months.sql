@@ -19,6 +19,11 @@ BEGIN
     IF to_regclass('public.' || name) IS NOT NULL THEN
         RETURN name;
     END IF;
+    -- one after the other: two who look into the default partition and then want it for themselves wait for each other
+    PERFORM pg_advisory_xact_lock(hashtext('chatgrid record month'));
+    IF to_regclass('public.' || name) IS NOT NULL THEN
+        RETURN name;
+    END IF;
     EXECUTE format('SELECT EXISTS (SELECT FROM %I WHERE at >= %L AND at < %L)', rest, begins, ends) INTO is_late;
     IF is_late THEN
         EXECUTE format('ALTER TABLE %I DETACH PARTITION %I', parent, rest);
