@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
@@ -22,7 +21,7 @@ from django.utils.module_loading import import_string
 
 SHORTEST_SECRET_KEY = 50
 FEWEST_DIFFERENT_CHARACTERS = 10
-PROXY_KINDS = {"http", "https", "all"}
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 EXAMPLE_WORDS = ("example", "change", "insecure", "secret-key", "your-")
 
 
@@ -88,13 +87,12 @@ def middleware() -> Iterator[Error]:
 
 def proxies() -> Iterator[Error]:
     """Where the environment names another kind, the SDK makes no client, not even for what needs no proxy."""
-    for kind, address in getproxies().items():
+    for name in (*PROXIES, *map(str.lower, PROXIES)):
+        address = os.environ.get(name, "")
         scheme = urlsplit(address if "://" in address else f"http://{address}").scheme
-        if kind in PROXY_KINDS and scheme not in {"http", "https"}:
+        if scheme not in {"http", "https"}:
             hint = "Name an HTTP proxy there, or remove the variable from the environment of ChatGrid."
-            yield _error(
-                "E009", f"{kind.upper()}_PROXY names a proxy of the kind {scheme}, so no call can be made.", hint
-            )
+            yield _error("E009", f"{name} names a proxy of the kind {scheme}, so no call can be made.", hint)
 
 
 Check = Callable[[], Iterator[Error]]
