@@ -14,13 +14,12 @@ from collections.abc import Callable
 from django.utils.crypto import salted_hmac
 
 from departments.prompts.alike import UNSHOWN, bare, folded
-from departments.prompts.leaks import LONGEST_KEY, Leaks, characters, overlap
+from departments.prompts.leaks import LONGEST_KEY, MOST_HELD, Leaks, characters, overlap
 
 # The filter must not let go of a key's beginning while its end may still come. The longest key that the strict pattern
 # (departments/keys/patterns.py) takes for one is decided within 230 characters of its "sk-".
 LONGEST_DOUBT = LONGEST_KEY
 KEY_START = "sk-"
-MOST_HELD = 4 * LONGEST_DOUBT  # characters looked at, those included that a page does not show
 
 
 def canary_of(department_id: object, instructions: str) -> str:

@@ -28,6 +28,8 @@ from departments.prompts.alike import FOLDING, UNSHOWN, folded
 
 MEMORY = 1_200  # characters of a view that are kept: more than the longest disguise needs
 LONGEST_KEY = 230  # characters from "sk-" after which a text is a key or is none
+LONGEST_DISGUISE = 4_000  # characters, those between the letters included: a key as numbers in hex takes half of it
+MOST_HELD = 4 * LONGEST_KEY  # characters of a word that are looked at, those included that a page does not show
 LONG_WORD = 16
 RULES_RUN = 60  # letters and digits in a row that make a leak
 RULES_DOUBT = 24
@@ -70,14 +72,18 @@ class Leaks:
         return "rules" if self._rules.is_leak else ""
 
     def doubtful(self, held: str) -> int:
-        """How many characters at the end of `held`, the text not shown yet, could belong to something forbidden."""
+        """How many characters at the end of `held`, the text not shown yet, could belong to something forbidden.
+
+        At most `LONGEST_DISGUISE`: a letter and endless blanks must not keep the answer back, nor the processor busy.
+        """
+        held = held[-LONGEST_DISGUISE:]
         read = folded(held)
         return max(
             characters(read, self._letters_in_doubt(), _NO_LETTER),
             characters(read, self._folded.overlap(), _NO_LETTER),
             characters(read, self._hex_in_doubt(), _NO_HEX),
             self._rules.in_doubt(held),
-            characters(read, self._word_in_doubt(), UNSHOWN),
+            characters(read[-MOST_HELD:], self._word_in_doubt(), UNSHOWN),
         )
 
     def _word_in_doubt(self) -> int:
@@ -211,11 +217,13 @@ def characters(held: str, count: int, dropped: re.Pattern[str]) -> int:
     """How many characters of `held` hold its last `count` that `dropped` does not match."""
     if not count:
         return 0
-    for back, letter in enumerate(reversed(held), start=1):
-        count -= not dropped.match(letter)
-        if not count:
-            return back
-    return len(held)
+    end = len(held)
+    for start, stop in reversed([run.span() for run in dropped.finditer(held)]):
+        if end - stop >= count:
+            break
+        count -= end - stop
+        end = start
+    return len(held) - max(0, end - count)
 
 
 def _places(mark: str, text: str, start: int = 0) -> Iterable[int]:

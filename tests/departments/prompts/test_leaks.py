@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from departments.keys.patterns import contains_key
 from departments.prompts.guard import OutputFilter, Withheld, canary_of
-from departments.prompts.leaks import LONG_WORD, RULES_DOUBT, RULES_RUN
+from departments.prompts.leaks import LONG_WORD, LONGEST_DISGUISE, RULES_DOUBT, RULES_RUN
 
 RULES = (
     "You answer for Human Resources. Speak of leave, sickness and working hours only; send every question about pay "
@@ -125,7 +125,7 @@ def test_a_key_is_withheld_whatever_stands_between_its_letters_that_a_page_does_
     assert shown(list(answer))[1] == "key"
 
 
-@pytest.mark.parametrize("mark", ["\u00ad" * 30, "**" * 500, "\U000e0041" * 200], ids=["shy", "bold", "tags"])
+@pytest.mark.parametrize("mark", ["\u00ad" * 30, "**" * 100, "\U000e0041" * 100], ids=["shy", "bold", "tags"])
 @pytest.mark.parametrize("turned", [False, True], ids=["forwards", "backwards"])
 def test_a_key_is_withheld_however_much_that_nobody_sees_stands_between_its_letters(mark: str, turned: bool) -> None:
     key = KEY[::-1] if turned else KEY
@@ -133,6 +133,19 @@ def test_a_key_is_withheld_however_much_that_nobody_sees_stands_between_its_lett
         text, label = shown(pieces)
         assert label == "key"
         assert key not in "".join(filter(str.isascii, text)).replace("*", "")
+
+
+@pytest.mark.parametrize("letter", [CANARY[0], CANARY[-1], "c", "7", "0", "S" * 30])
+@pytest.mark.parametrize("blank", ["-", " ", "\n", "*", ". "])
+def test_a_letter_and_endless_blanks_are_not_kept_back(letter: str, blank: str) -> None:
+    """A model that has lost its way writes nothing but line ends or dots: what came before them is shown."""
+    output_filter = OutputFilter(CANARY, contains_key, RULES)
+    text = output_filter.feed(letter)
+    for _ in range(60):
+        text += output_filter.feed(blank * 100)
+    assert len(text) >= 6_000 - LONGEST_DISGUISE
+    leak = shown([f"{letter}{blank * 6_000}", *CANARY])
+    assert leak[1] == "canary"
 
 
 def test_a_word_that_goes_on_for_long_does_not_become_a_key_in_its_middle() -> None:
