@@ -19,7 +19,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Protocol
 
-from audit.reconciliation import Difference, KnownKey, Logged, Place, Reason, family, is_complete, reason_of_place
+from audit.differences import Difference, Place, Reason
+from audit.reconciliation import KnownKey, Logged, family, is_complete, reason_of_place
 
 LEAST, SHARE = Decimal("0.01"), Decimal("0.01")
 

@@ -16,8 +16,9 @@ from uuid import UUID
 
 from psycopg import Connection
 
+from audit.differences import Difference
 from audit.events import Event
-from audit.reconciliation import COMPLETE_AFTER, Difference
+from audit.reconciliation import COMPLETE_AFTER
 from audit.writer import Entry, record_with
 
 FINAL_AFTER = COMPLETE_AFTER + timedelta(days=2)

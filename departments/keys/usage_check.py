@@ -21,8 +21,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from django.utils import timezone
 
 from audit.billing import billed_amounts, compare_bill, with_amounts
+from audit.differences import Difference
 from audit.nightly import tell_days
-from audit.reconciliation import Difference, KnownKey, Logged, compare, logged_by_us, raise_alarms
+from audit.reconciliation import KnownKey, Logged, compare, logged_by_us, raise_alarms
 from audit.roles import connect
 from departments.keys import provider_log, usage_findings
 from departments.keys.admin_api import AdminApiError, AdminKeyMissing, has_admin_key, open_admin_api

@@ -17,8 +17,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from audit.differences import Difference, Place, Reason, dollars, requests_in_words
 from audit.events import Event
-from audit.reconciliation import Difference, KnownKey, Place, Reason, dollars, requests_in_words
+from audit.reconciliation import KnownKey
 from audit.writer import Entry, record
 from departments.keys.models import Finding
 from departments.keys.rotation import By

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from audit.billing import billed_amounts, compare_bill, with_amounts
-from audit.reconciliation import Difference, KnownKey, Logged, Reason, compare
+from audit.differences import Difference, Reason
+from audit.reconciliation import KnownKey, Logged, compare
 
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
 LATER = DAY + timedelta(days=5)

@@ -9,8 +9,9 @@ from uuid import uuid4
 
 import pytest
 
+from audit.differences import Difference, Reason
 from audit.events import Event
-from audit.reconciliation import Difference, KnownKey, Logged, Reason, compare, logged_by_us, raise_alarms
+from audit.reconciliation import KnownKey, Logged, compare, logged_by_us, raise_alarms
 from chatgrid.dev.services.bootstrap import APP
 from tests.audit.places import Record, new_record
 

@@ -16,9 +16,9 @@ from django.db import connections
 from django.urls import reverse
 from django.utils import timezone
 
+from audit.differences import Reason
 from audit.events import Event
 from audit.models import AuditEvent
-from audit.reconciliation import Reason
 from audit.writer import Entry, record
 from departments.keys import drift, rotation_worker, usage_check, usage_findings
 from departments.keys import rotation as rotating
