@@ -135,8 +135,12 @@ def test_a_key_is_withheld_however_much_that_nobody_sees_stands_between_its_lett
         assert key not in "".join(filter(str.isascii, text)).replace("*", "")
 
 
-@pytest.mark.parametrize("letter", [CANARY[0], CANARY[-1], "c", "7", "0", "S" * 30])
-@pytest.mark.parametrize("blank", ["-", " ", "\n", "*", ". "])
+@pytest.mark.parametrize(
+    "letter",
+    [CANARY[0], CANARY[-1], "c", "7", "0", "S" * 30],
+    ids=["canary's first", "canary's last", "c", "7", "0", "many"],  # each worker has a canary of its own
+)
+@pytest.mark.parametrize("blank", ["-", " ", "\n", "*", ". "], ids=["dash", "blank", "line", "star", "dot"])
 def test_a_letter_and_endless_blanks_are_not_kept_back(letter: str, blank: str) -> None:
     """A model that has lost its way writes nothing but line ends or dots: what came before them is shown."""
     output_filter = OutputFilter(CANARY, contains_key, RULES)
