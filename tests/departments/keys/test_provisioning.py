@@ -243,7 +243,7 @@ def test_a_death_around_our_own_database_leaves_one_key(
     assert_one_of_each(openai, company.hr)
 
 
-def _dies(*args: Any) -> None:
+def _dies(*_: Any, **__: Any) -> None:
     raise Crash
 
 
