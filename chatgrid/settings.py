@@ -102,6 +102,7 @@ PROVISIONER_URL = read_str("CHATGRID_PROVISIONER_URL", "")
 POSTGRES_PROGRAMS = read_str("CHATGRID_POSTGRES_PROGRAMS", "")  # folder of pg_dump, pg_restore and psql; else the PATH
 STORE_TEMPLATE = "chatgrid_store_template"
 STORE_POOL_SIZE = read_int("CHATGRID_STORE_POOL_SIZE", 4)  # connections per department and process
+STORE_POOLS = read_int("CHATGRID_STORE_POOLS", 20)  # departments whose connections a process keeps
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- cache, broker, background work -------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -20,6 +21,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from chatgrid.dev.openai_simulator.app import make_app
 from departments.documents.pools import close_pools
+from departments.loop import run
 from tests.company import Company, make_company
 from tests.provider import Provider
 from tests.stack import CONTROL_DATABASE, PROVIDER_PORT, PROVIDER_SOCKET, STACK
@@ -105,9 +107,10 @@ def forgotten_floods(shared_cache: Redis) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 async def no_idle_stores() -> AsyncIterator[None]:
-    """Connections to the stores of one file's companies are given back with it: there are hundreds in a run."""
+    """Connections to the stores of one file's companies are given back with it, on both loops: there are thousands."""
     yield
     await close_pools()
+    await asyncio.to_thread(run, close_pools())
 
 
 @pytest.fixture

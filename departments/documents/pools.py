@@ -1,8 +1,12 @@
 """Connections to stores: one small pool for each (event loop, department, version of the credential).
 
 Rules:
-- A pool opens nothing until it is asked, holds at most `STORE_POOL_SIZE` connections and lets idle ones go.
-- A new version of the credential makes a new pool; the old one is closed as soon as its connections come back.
+- A pool opens nothing until it is asked, holds at most `STORE_POOL_SIZE` connections and lets an idle one go each
+  `IDLE_SECONDS`.
+- A loop keeps at most `STORE_POOLS` pools and those in use: the one that rested longest is closed for a new one, so
+  that a process with hundreds of departments does not use up the server's connections.
+- A new version of the credential makes a new pool. A pool that is closed lends nothing more; connections in use are
+  closed as they come back.
 - A connection that cannot be had within `TIMEOUT` seconds raises psycopg's PoolTimeout; store.py turns it into a
   sentence.
 """
@@ -27,6 +31,7 @@ from departments.documents.credentials import Credential
 
 TIMEOUT = 5.0
 IDLE_SECONDS = 30.0
+STOP_SECONDS = 0.05  # a pool's worker that is not just connecting stops at once
 STATEMENT_SECONDS = 30
 
 
@@ -44,15 +49,27 @@ _pools: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[UUID, tuple[str, Pool]
 async def pool_of(department_id: UUID, credential: Credential) -> Pool:
     """The running loop's pool for a department's store."""
     pools = _pools.setdefault(asyncio.get_running_loop(), {})
-    version, pool = pools.get(department_id, ("", None))
+    version, pool = pools.pop(department_id, ("", None))
     if pool is not None and version == credential.version:
+        pools[department_id] = version, pool  # last again: the first is the one that rested longest
         return pool
+    ended = [] if pool is None else [pool]
+    for other, (_, resting) in list(pools.items()):
+        if len(pools) < settings.STORE_POOLS:
+            break
+        if not _in_use(resting):
+            ended.append(pools.pop(other)[1])
     fresh = _new_pool(credential)
-    pools[department_id] = (credential.version, fresh)
+    pools[department_id] = credential.version, fresh
     await fresh.open()
-    if pool is not None:
-        await pool.close(timeout=0)
+    for each in ended:
+        await each.close(timeout=STOP_SECONDS)
     return fresh
+
+
+def _in_use(pool: Pool) -> bool:
+    now = pool.get_stats()
+    return now.get("requests_waiting", 0) > 0 or now["pool_available"] < now["pool_size"]
 
 
 async def close_pools() -> None:

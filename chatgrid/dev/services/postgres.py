@@ -64,7 +64,7 @@ LOCALE = {
 SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
-    "max_connections": "600",  # departments x processes x a pool of 4: idle ones leave after half a minute
+    "max_connections": "600",  # six processes, each with 20 stores x 4 and 20 of its own
     "max_parallel_maintenance_workers": "0",  # a container's 64 MB of shared memory breaks parallel index builds
     "password_encryption": "scram-sha-256",
     "timezone": "UTC",

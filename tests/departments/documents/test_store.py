@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 import psycopg
@@ -25,6 +26,7 @@ from departments.documents.store import ClaimLost, open_store
 from departments.documents.tasks import sweep_department
 from departments.models import Department
 from tests.company import Company
+from tests.departments.calls.calling import until
 from tests.departments.documents.shelf import LEAVE, TRAVEL, add, events, execute, find, ready, upload, version_of
 from tests.provider import Provider
 from tests.stack import STACK
@@ -193,6 +195,34 @@ async def test_many_readers_share_a_few_connections(company: Company, hr: Depart
             break
         await asyncio.sleep(0.1)
     assert open_now <= 4
+    await close_pools()
+
+
+def open_connections(department: Department) -> int:
+    with psycopg.connect(STACK.postgres.url(SUPERUSER, "postgres"), autocommit=True) as server:
+        mine = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+        return sum(count for (count,) in server.execute(mine, [department.store_name]))
+
+
+def has_left(department: Department) -> bool:
+    return open_connections(department) == 0
+
+
+async def test_a_process_keeps_connections_to_a_few_departments_only(
+    hr: Department, finance: Department, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pool by itself would give one idle connection back in half a minute: too slow for hundreds of departments."""
+    monkeypatch.setattr(settings, "STORE_POOLS", 1)
+    await close_pools()
+    async with open_store(hr) as store, open_store(finance) as other:
+        for asked, rested in ((store, finance), (other, hr), (store, finance)):
+            await asked.count()
+            await until(partial(has_left, rested))
+            assert open_connections(asked.department) == 1
+        async with store.connection():
+            await other.count()
+            assert (open_connections(hr), open_connections(finance)) == (1, 1)  # what is in use stays
+            assert await store.count() == await other.count()
     await close_pools()
 
 
