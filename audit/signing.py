@@ -15,7 +15,7 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidSignature
@@ -102,7 +102,7 @@ class Seal:
         """The line of an anchor and of an export; times in microseconds since 2000-01-01 UTC beside a readable one."""
         return {
             "n": self.n,
-            "at": self.at.isoformat(),
+            "at": self.at.astimezone(UTC).isoformat(),
             "microseconds": microseconds(self.at),
             "first": self.first,
             "last": self.last,

@@ -160,6 +160,8 @@ def as_database_writes(value: Any) -> str:
 
 def field_bytes(kind: str, value: Any) -> bytes:
     if kind == "uuid":
+        # UUID() takes a blank for a leading zero, and capital letters
+        require(value == str(UUID(value)), f"{value!r} is not how an id is written")
         return UUID(value).bytes
     if kind == "time":
         moment = datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
@@ -251,7 +253,7 @@ def require(condition: bool, words: str) -> None:
 def check_seal(seal: dict[str, Any], trusted: list[str]) -> None:
     require(seal["public_key"] in trusted, f"seal {seal['n']}: signed with a key that was not named")
     moment = EPOCH + timedelta(microseconds=int(seal["microseconds"]))
-    require(datetime.fromisoformat(seal["at"]) == moment, f"seal {seal['n']}: its time was changed")
+    require(seal["at"] == moment.isoformat(), f"seal {seal['n']}: its time was changed")
     key, signature = bytes.fromhex(seal["public_key"]), bytes.fromhex(seal["signature"])
     require(is_signed(key, signature, statement_of(seal)), f"seal {seal['n']}: the signature does not fit")
 

@@ -143,11 +143,27 @@ def bring_the_receipt_of_another_export(export: Export) -> None:
     shutil.copy(export.other / "receipt.json", export.folder)
 
 
-def say_another_seal_of_the_receipt(export: Export) -> None:
+def change_the_receipt(export: Export, *path: str, to: Callable[[Any], Any]) -> None:
     file = export.folder / "receipt.json"
     receipt = json.loads(file.read_text())
-    receipt["event"]["seal"] += 1
+    *above, name = path
+    place = receipt
+    for each in above:
+        place = place[each]
+    place[name] = to(place[name])
     file.write_text(json.dumps(receipt))
+
+
+def say_another_seal_of_the_receipt(export: Export) -> None:
+    change_the_receipt(export, "event", "seal", to=lambda number: number + 1)
+
+
+def write_an_id_in_capitals(export: Export) -> None:
+    change_the_receipt(export, "event", "organization_id", to=str.upper)
+
+
+def write_the_time_of_a_seal_otherwise(export: Export) -> None:
+    change_the_receipt(export, "proof", "seal", "at", to=lambda at: at.replace("T", " "))
 
 
 def say_another_filter(export: Export) -> None:
@@ -190,6 +206,8 @@ MATRIX: list[tuple[Callable[[Export], None], str]] = [
     (bring_the_manifest_and_receipt_of_another_export, "the manifest counts"),
     (bring_the_receipt_of_another_export, "receipt.json: of another export"),
     (say_another_seal_of_the_receipt, "receipt.json: its event names another seal"),
+    (write_an_id_in_capitals, "is not how an id is written"),
+    (write_the_time_of_a_seal_otherwise, ": its time was changed"),
     (say_another_filter, "manifest.json: not the one that the record knows"),
     (change_the_time_of_a_seal_that_people_read, "seal 1: its time was changed"),
     (sign_all_of_it_with_another_key, "seal 1: signed with a key that was not named"),
@@ -244,5 +262,5 @@ def test_no_file_cut_off_or_with_a_flipped_bit_passes(export: Export) -> None:
 
 
 def means_the_same(content: bytes, whole: bytes) -> bool:
-    """In a receipt, which no digest covers, a space may be another one, and a digit of a hash upper case."""
+    """In a receipt, which no digest covers, a blank may be another one, and a digit of a hash a capital."""
     return bool(json.loads(content.lower()) == json.loads(whole.lower()))
