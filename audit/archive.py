@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -34,7 +35,8 @@ SEALS_OF = """
     WHERE n IN (SELECT DISTINCT seal FROM audit_leaf WHERE {}) ORDER BY n
 """
 ENDS = "SELECT subject_id, details FROM audit_event WHERE event = %s ORDER BY at, id"
-NAMES = {"name", "sha256", "seals_name", "seals_sha256", "events"}
+PLACE = {"name": str, "sha256": str, "seals_name": str, "seals_sha256": str, "events": int}
+NAME = re.compile(r"record/\d[\w.-]{1,100}")  # as `archive` names them; a storage may add to a name that is taken
 
 
 class ArchiveDamaged(Exception):
@@ -76,12 +78,23 @@ def verify_archive(storage: Storage, archived: Archived) -> None:
         events, seals = Path(name, "events"), Path(name, "seals")
         _fetch(storage, archived.name, events, archived.sha256)
         _fetch(storage, archived.seals_name, seals, archived.seals_sha256)
-        with seals.open(encoding="utf-8") as lines:
-            known = {seal.n: seal for seal in map(Seal.from_json, map(json.loads, lines))}
-        by_seal = groupby(parquet_events(events), key=lambda event: int(event["seal"]))
-        found = sum(_verify_seal(known, number, group) for number, group in by_seal)
+        try:
+            found = _verified(events, seals)
+        except ArchiveDamaged:
+            raise
+        # whatever a file that is no archive does to its readers
+        except Exception as error:
+            raise ArchiveDamaged(f"{archived.name} cannot be read: {type(error).__name__}") from error
     if found != archived.events:
         raise ArchiveDamaged(f"{found} events are in the archive, {archived.events} were written")
+
+
+def _verified(events: Path, seals: Path) -> int:
+    """The number of events, each of them under the root of its seal."""
+    with seals.open(encoding="utf-8") as lines:
+        known = {seal.n: seal for seal in map(Seal.from_json, map(json.loads, lines))}
+    by_seal = groupby(parquet_events(events), key=lambda event: int(event["seal"]))
+    return sum(_verify_seal(known, number, group) for number, group in by_seal)
 
 
 def check_archives(connection: Connection[Any], storage: Storage) -> Iterator[tuple[str, str]]:
@@ -121,7 +134,9 @@ def announced(connection: Connection[Any]) -> tuple[dict[str, list[list[int]]], 
 
 def is_place(held: Any) -> bool:
     """Whether this is where an archive lies, as an announcement of ours holds it."""
-    return isinstance(held, dict) and set(held) == NAMES
+    if not isinstance(held, dict) or {name: type(value) for name, value in held.items()} != PLACE:
+        return False
+    return all(NAME.fullmatch(held[name]) for name in ("name", "seals_name"))
 
 
 def _fetch(storage: Storage, name: str, place: Path, digest: str) -> None:

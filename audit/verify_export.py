@@ -160,9 +160,9 @@ def as_database_writes(value: Any) -> str:
 
 def field_bytes(kind: str, value: Any) -> bytes:
     if kind == "uuid":
-        # UUID() takes a blank for a leading zero, and capital letters
-        require(value == str(UUID(value)), f"{value!r} is not how an id is written")
-        return UUID(value).bytes
+        known = UUID(value)  # it takes a blank for a leading zero, and capital letters
+        require(value == str(known), f"{value!r} is not how an id is written")
+        return known.bytes
     if kind == "time":
         moment = datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
         return struct.pack(">q", (moment - EPOCH) // timedelta(microseconds=1))

@@ -86,7 +86,7 @@ def ask_for_more(person: Person, department: Department, reason: str, address: s
             _record(Event.MORE_ASKED, department, person, asked, details | {"limit": str(budget.limit)}, address)
             _tell_who_decides(department, person, reason)
     except IntegrityError:
-        raise NotPossible("You have asked already. Your department admin will see it.") from None
+        raise NotPossible(f"You have asked already. {who_decides(person, department)} will see it.") from None
     return asked
 
 

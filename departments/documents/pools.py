@@ -62,8 +62,8 @@ async def pool_of(department_id: UUID, credential: Credential) -> Pool:
     fresh = _new_pool(credential)
     pools[department_id] = credential.version, fresh
     await fresh.open()
-    for each in ended:
-        await each.close(timeout=STOP_SECONDS)
+    # whoever asks may leave meanwhile, and these are in no table any more
+    await asyncio.shield(asyncio.gather(*(each.close(timeout=STOP_SECONDS) for each in ended)))
     return fresh
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -215,6 +216,42 @@ def test_an_announcement_that_somebody_else_has_written_takes_nothing_from_the_o
         assert {*first} < {*seals}
         assert {*first} < {*archives}
         assert [problem for _, problem in check_archives(app, storage)] == [""] * len(archives)
+
+
+NO_ARCHIVE = b"no archive"
+PLANTED = {
+    "name": "record/1-planted.parquet",
+    "sha256": sha256(NO_ARCHIVE).hexdigest(),
+    "seals_name": "record/1-planted.parquet",
+    "seals_sha256": sha256(NO_ARCHIVE).hexdigest(),
+}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [{}, {"name": "../../elsewhere"}, {"name": "record"}, {"name": ""}, {"name": 5}, {"sha256": None}, {"events": "1"}],
+)
+def test_a_planted_place_keeps_no_month_from_its_end_and_stops_no_check(
+    record: Record, storage: FileSystemStorage, place: dict[str, Any]
+) -> None:
+    """Of a month that is due, with the right count, so that it would be taken for ours: it costs one more archive."""
+    storage.save(PLANTED["name"], ContentFile(NO_ARCHIVE))
+    run(record, storage)
+    with record.as_role(APP) as app:
+        ours = dict(
+            app.execute("SELECT subject_id, details->'events' FROM audit_event WHERE event = %s", [Event.MONTH_DROPPED])
+        )
+        assert ours
+        for month, events in ours.items():
+            planted = {"seals": [], "archives": {month: PLANTED | {"events": events} | place}, "events": events}
+            record.write(event=Event.MONTH_DROPPED, subject_id=month, details=planted)
+        found = dict(check_archives(app, storage))
+    assert set(found) == set(ours)
+    assert {"cannot be read" in problem for problem in found.values()} == {not place}  # the others are passed over
+    record.seal()
+    assert run(record, storage) == []
+    record.seal()
+    assert set(run(record, storage)) == set(ours)
 
 
 @pytest.mark.parametrize("month_ago", [1, 2, 13])

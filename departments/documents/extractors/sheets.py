@@ -83,8 +83,8 @@ def facts_of(sheet: Any) -> SheetFacts:
                 without_result += 1
             else:
                 not_computed.add((int(match[2]), _column(match[1])))
-                if len(not_computed) > MOST_NOT_COMPUTED:
-                    raise too_large("formulas without a saved result", MOST_NOT_COMPUTED)
+            if len(not_computed) > MOST_NOT_COMPUTED:
+                raise too_large("formulas without a saved result", MOST_NOT_COMPUTED)
     return SheetFacts(spans, without_result + len(not_computed), frozenset(not_computed))
 
 
